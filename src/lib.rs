@@ -1,0 +1,20 @@
+//! lite2pg keeps a PostgreSQL database in step with a SQLite file that an application keeps
+//! writing to.
+//!
+//! ```text
+//!   application ──writes──▶ SQLite file ──triggers──▶ _lite2pg_changelog (names rows)
+//!                                │                          │
+//!                          source::copy              source::changelog
+//!                                │                          │
+//!                                │                        batch      one image per key
+//!                                ▼                          ▼
+//!                           target::copy              target::apply ──▶ PostgreSQL
+//! ```
+//!
+//! The changelog names rows; it does not carry them. One SQLite read transaction yields the
+//! newest position and the contents of every row touched since the applied one; one PostgreSQL
+//! transaction makes the target hold exactly those contents and that position. Applying twice is
+//! harmless, because it is state and not a recipe.
+
+pub mod table;
+pub mod value;

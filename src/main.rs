@@ -1,0 +1,2 @@
+//! lite2pg, the command.
+fn main() {}
