@@ -16,5 +16,11 @@
 //! transaction makes the target hold exactly those contents and that position. Applying twice is
 //! harmless, because it is state and not a recipe.
 
+pub mod batch;
+pub mod change;
+pub mod failpoint;
+pub mod grammar;
+pub mod mapping;
+pub mod source;
 pub mod table;
 pub mod value;

@@ -1,0 +1,207 @@
+//! Changes in motion: the current contents of touched rows, one image per key.
+//!
+//! A batch is an end state, not a recipe: for each key either the row's image or the word that it
+//! is gone. Order between keys does not matter, and applying it twice changes nothing. Images are
+//! PostgreSQL's binary fields, so that COPY, arrays and digests take the same bytes.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::HashMap;
+
+use crate::change::{Anchor, Position};
+use crate::mapping::Mapping;
+use crate::value::{Misfit, PgType, Storage};
+
+/// The binary fields of one row, one after the other, in the mapping's column order.
+pub type Image = Vec<u8>;
+
+/// The binary fields of a key, in key order. Equal keys have equal bytes.
+pub type KeyImage = Vec<u8>;
+
+/// What one read transaction of the source yields.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where it begins: the position it may be applied on.
+    pub from: Anchor,
+    /// Where it ends.
+    pub through: Anchor,
+    /// The head at the moment its contents were read. Equal to `through` unless more is to come;
+    /// until then the target is between two states of the source.
+    pub read_through: Position,
+    /// When the last entry was written, in milliseconds since 1970.
+    pub newest_ms: i64,
+    /// Per mapping that was touched: its position in the plan and its rows.
+    pub tables: Vec<TableBatch>,
+    /// How many changelog entries went into it.
+    pub changes: u64,
+    /// Bytes of row images.
+    pub bytes: usize,
+}
+
+/// The touched rows of one table.
+#[derive(Debug, Default)]
+pub struct TableBatch {
+    /// Position of the mapping in the plan.
+    pub table: usize,
+    /// What became of each key.
+    pub rows: HashMap<KeyImage, Row>,
+    /// Keys that the target's types cannot hold; nothing can stand under them on the target.
+    pub nameless: Vec<Quarantined>,
+}
+
+/// What became of a key.
+#[derive(Debug)]
+pub enum Row {
+    /// It is there, with this content.
+    Present {
+        /// The content.
+        image: Image,
+        /// The first entry for it was an insert, so the target probably has no such row.
+        is_new: bool,
+    },
+    /// It is gone.
+    Absent,
+    /// It is there, but the target cannot hold it.
+    Refused(Quarantined),
+}
+
+/// A row that the target cannot hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    /// The key, as JSON.
+    pub key: serde_json::Value,
+    /// The column at fault, if one is.
+    pub column: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Batch {
+    /// Whether the target equals a state of the source once this is applied.
+    pub fn is_consistent(&self) -> bool {
+        self.read_through <= self.through.position
+    }
+
+    /// How many rows it touches.
+    pub fn rows(&self) -> usize {
+        self.tables.iter().map(|table| table.rows.len() + table.nameless.len()).sum()
+    }
+}
+
+/// Encodes a row of `mapping` from its values; on a misfit, says in which column and appends
+/// nothing.
+pub fn encode_row<'a>(
+    mapping: &Mapping,
+    mut value: impl FnMut(usize) -> Storage<'a>,
+    out: &mut Vec<u8>,
+) -> Result<(), (usize, Misfit)> {
+    let start = out.len();
+    for (position, column) in mapping.columns.iter().enumerate() {
+        if let Err(misfit) = column.pg.encode(column.affinity, value(position), out) {
+            out.truncate(start);
+            return Err((position, misfit));
+        }
+    }
+    Ok(())
+}
+
+/// Why a key has no image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Nameless {
+    /// A value that its column's type cannot hold.
+    Misfit(usize, Misfit),
+    /// SQLite allows NULL in a PRIMARY KEY, PostgreSQL does not.
+    Null(usize),
+}
+
+/// Encodes a key from its values in key order.
+///
+/// Numbers that SQLite calls equal (`1` and `1.0`, `0.0` and `-0.0`) become the same key, because
+/// they can only name one row.
+pub fn encode_key<'a>(
+    mapping: &Mapping,
+    mut value: impl FnMut(usize) -> Storage<'a>,
+) -> Result<KeyImage, Nameless> {
+    let mut image = KeyImage::with_capacity(12 * mapping.key.len());
+    for (position, column) in mapping.key.iter().enumerate() {
+        let column = &mapping.columns[*column];
+        let value = match (column.pg, value(position)) {
+            (_, Storage::Null) => return Err(Nameless::Null(position)),
+            (PgType::Float8, Storage::Real(0.0)) => Storage::Real(0.0),
+            (_, value) => value,
+        };
+        column
+            .pg
+            .encode(column.affinity, value, &mut image)
+            .map_err(|misfit| Nameless::Misfit(position, misfit))?;
+    }
+    Ok(image)
+}
+
+/// The fields of an image: `None` for NULL.
+pub fn fields(image: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = image;
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = i32::from_be_bytes(*length);
+        let Ok(length) = usize::try_from(length) else {
+            rest = after;
+            return Some(None);
+        };
+        let (field, after) = after.split_at(length);
+        rest = after;
+        Some(Some(field))
+    })
+}
+
+/// Bytes that sort as PostgreSQL sorts the key: integers by value, text by bytes. Rows sent in
+/// key order touch the target's index pages in turn.
+pub fn sort_key(mapping: &Mapping, key: &[u8]) -> Vec<u8> {
+    let mut sorted = Vec::with_capacity(key.len());
+    for (column, field) in mapping.key.iter().zip(fields(key)) {
+        let field = field.unwrap_or_default();
+        match mapping.columns[*column].pg {
+            PgType::Int8 if field.len() == 8 => {
+                sorted.push(field[0] ^ 0x80);
+                sorted.extend_from_slice(&field[1..]);
+            }
+            _ => {
+                sorted.extend_from_slice(field);
+                sorted.push(0);
+            }
+        }
+    }
+    sorted
+}
+
+/// A key as JSON: an array of its values in key order. Blobs are hex with an `x` before.
+pub fn key_json<'a>(values: impl Iterator<Item = Storage<'a>>) -> serde_json::Value {
+    values
+        .map(|value| match value {
+            Storage::Null => serde_json::Value::Null,
+            Storage::Integer(integer) => integer.into(),
+            Storage::Real(real) => real.into(),
+            Storage::Text(text) => String::from_utf8_lossy(text).into(),
+            Storage::Blob(bytes) => {
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("x'{hex}'").into()
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_again_in_an_image() {
+        let mut image = Vec::new();
+        let text = crate::table::Affinity::Text;
+        for value in [Storage::Text(b"ab"), Storage::Null, Storage::Text(b"")] {
+            PgType::Text.encode(text, value, &mut image).expect("text fits");
+        }
+        let found: Vec<_> = fields(&image).collect();
+        assert_eq!(found, [Some(b"ab".as_slice()), None, Some(b"".as_slice())]);
+    }
+}

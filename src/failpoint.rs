@@ -1,0 +1,101 @@
+//! Named crash points.
+//!
+//! With the feature `failpoints`, the environment variable `FAILPOINTS` makes the process kill
+//! itself (SIGKILL: no destructor runs) at a named point, for instance
+//! `FAILPOINTS='apply-before-commit=3*off->1*return'` at its fourth passing. Without the feature
+//! nothing of this is compiled in.
+//!
+//! Tests take the names from [`ALL`] and assert that each of them was hit.
+
+macro_rules! failpoints {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: &str = $name;)*
+
+        /// Every name, in the order a first run passes them.
+        pub const ALL: &[&str] = &[$($constant),*];
+    };
+}
+
+failpoints! {
+    /// The write transaction of install has begun.
+    INSTALL_BEGUN = "install-begun";
+    /// The changelog exists, uncommitted.
+    INSTALL_TABLES_MADE = "install-tables-made";
+    /// One table has its triggers, uncommitted.
+    INSTALL_TABLE_DONE = "install-table-done";
+    /// All triggers exist, uncommitted.
+    INSTALL_TRIGGERS_MADE = "install-triggers-made";
+    /// Just before install commits.
+    INSTALL_BEFORE_COMMIT = "install-before-commit";
+    /// Installed; the target knows nothing of it yet.
+    INSTALL_COMMITTED = "install-committed";
+    /// The target's own schema is migrated.
+    TARGET_MIGRATED = "target-migrated";
+    /// Some target tables exist, uncommitted.
+    TARGET_TABLE_MADE = "target-table-made";
+    /// Target tables and the first position are about to commit together.
+    TARGET_BEFORE_COMMIT = "target-before-commit";
+    /// Target tables and the first position are committed; nothing is copied.
+    TARGET_PREPARED = "target-prepared";
+    /// A chunk has been read from the source.
+    COPY_CHUNK_READ = "copy-chunk-read";
+    /// COPY has begun on the target.
+    COPY_BEGUN = "copy-begun";
+    /// COPY has taken all rows of a chunk, uncommitted.
+    COPY_CHUNK_SENT = "copy-chunk-sent";
+    /// The chunk's progress is written, uncommitted.
+    COPY_BEFORE_COMMIT = "copy-before-commit";
+    /// The chunk is committed.
+    COPY_CHUNK_COMMITTED = "copy-chunk-committed";
+    /// All rows are copied; keys are not built.
+    COPY_ROWS_DONE = "copy-rows-done";
+    /// One table has its key.
+    COPY_KEY_BUILT = "copy-key-built";
+    /// Copied; replay has not begun.
+    COPY_DONE = "copy-done";
+    /// A batch has been read from the source.
+    REPLAY_READ = "replay-read";
+    /// The target transaction of a batch has begun.
+    APPLY_BEGUN = "apply-begun";
+    /// Deletes are applied, uncommitted.
+    APPLY_DELETED = "apply-deleted";
+    /// Upserts are applied, uncommitted.
+    APPLY_UPSERTED = "apply-upserted";
+    /// Rows in the way on a unique index have been removed, uncommitted.
+    APPLY_DISPLACED = "apply-displaced";
+    /// The position has moved, uncommitted.
+    APPLY_POSITION_MOVED = "apply-position-moved";
+    /// Just before a batch commits.
+    APPLY_BEFORE_COMMIT = "apply-before-commit";
+    /// A batch is committed; the reply has not been looked at.
+    APPLY_COMMITTED = "apply-committed";
+    /// Caught up for the first time; indexes are not built.
+    CAUGHT_UP = "caught-up";
+    /// One index or constraint is built.
+    INDEX_BUILT = "index-built";
+    /// All indexes are built.
+    INDEXES_DONE = "indexes-done";
+    /// About to prune the changelog.
+    PRUNE_BEGUN = "prune-begun";
+    /// Entries are deleted, uncommitted.
+    PRUNE_DELETED = "prune-deleted";
+    /// A round of pruning is committed.
+    PRUNE_COMMITTED = "prune-committed";
+    /// Everything of ours is dropped, uncommitted.
+    UNINSTALL_BEFORE_COMMIT = "uninstall-before-commit";
+}
+
+/// Dies here if the environment says so.
+#[cfg(feature = "failpoints")]
+pub fn hit(name: &'static str) {
+    fail::fail_point!(name, |_| {
+        let this = nix::unistd::Pid::this();
+        let _ = nix::sys::signal::kill(this, nix::sys::signal::Signal::SIGKILL);
+        unreachable!("SIGKILL does not return")
+    });
+}
+
+/// Nothing, in a build without failpoints.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn hit(_name: &'static str) {}

@@ -1,0 +1,97 @@
+//! How a captured table maps onto its target table: which columns travel, as which types, and
+//! what names a row.
+//!
+//! The one value that both sides are handed by the daemon: the source encodes by it, the target
+//! builds its statements from it. Pure data.
+
+use crate::change::TableId;
+use crate::table::{Affinity, HIDDEN_ROWID, Key, Table};
+use crate::value::PgType;
+
+/// A captured table and its target.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// Its number in the changelog.
+    pub id: TableId,
+    /// What the source says.
+    pub table: Table,
+    /// The target table's name, within the target schema.
+    pub target: String,
+    /// The columns that travel, in the target's order; the hidden rowid comes first.
+    pub columns: Vec<MappedColumn>,
+    /// Positions in `columns` of what names a row, in key order.
+    pub key: Vec<usize>,
+}
+
+/// A column that travels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MappedColumn {
+    /// Where its values come from.
+    pub from: From,
+    /// Its name on the target.
+    pub target: String,
+    /// What it is encoded as.
+    pub pg: PgType,
+    /// What SQLite does to values on the way in.
+    pub affinity: Affinity,
+}
+
+/// Where the values of a mapped column come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// A column: position in [`Table::columns`].
+    Column(usize),
+    /// The rowid.
+    Rowid,
+}
+
+impl Mapping {
+    /// Maps `table` onto `target` with these columns; the hidden rowid is added here where the
+    /// table needs one.
+    pub fn new(
+        id: TableId,
+        table: Table,
+        target: String,
+        travelling: Vec<(usize, String, PgType)>,
+    ) -> Self {
+        let mut columns = Vec::with_capacity(travelling.len() + 1);
+        if table.key == Key::HiddenRowid {
+            columns.push(MappedColumn {
+                from: From::Rowid,
+                target: HIDDEN_ROWID.to_owned(),
+                pg: PgType::Int8,
+                affinity: Affinity::Integer,
+            });
+        }
+        for (index, name, pg) in travelling {
+            let affinity = table.columns[index].affinity;
+            columns.push(MappedColumn { from: From::Column(index), target: name, pg, affinity });
+        }
+        let place = |wanted: From| {
+            columns
+                .iter()
+                .position(|column| column.from == wanted)
+                .expect("the columns of a key always travel")
+        };
+        let key = match &table.key {
+            Key::HiddenRowid => vec![place(From::Rowid)],
+            key => {
+                let named = match key {
+                    Key::RowidAlias(column) => vec![*column],
+                    Key::Columns(columns) => columns.clone(),
+                    Key::HiddenRowid => Vec::new(),
+                };
+                named.into_iter().map(|column| place(From::Column(column))).collect()
+            }
+        };
+        Self { id, table, target, columns, key }
+    }
+
+    /// The column's name for people: the source's, or `rowid`.
+    pub fn source_name(&self, column: &MappedColumn) -> &str {
+        match column.from {
+            From::Column(index) => &self.table.columns[index].name,
+            From::Rowid => "rowid",
+        }
+    }
+}

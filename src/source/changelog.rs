@@ -1,0 +1,517 @@
+//! Prove lineage, tail from a position, find the head, prune what is safe.
+//!
+//! The one idea: in ONE read transaction, prove that the file is still the file, and read the
+//! newest position together with the current content of every row touched since the applied one.
+//! SQLite has one writer, so entries are in commit order and without gaps; a gap, a missing
+//! anchor or another token at its place is a broken lineage, and nothing is read then.
+//!
+//! Begin with [`Source::tail`].
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Instant;
+
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Row as SqliteRow, TransactionBehavior,
+};
+
+use super::{Broken, Error, Source, storage, triggers};
+use crate::batch::{
+    Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
+};
+use crate::change::{Anchor, Lineage, Position};
+use crate::failpoint;
+use crate::mapping::{From, Mapping};
+use crate::table::{Ident, Key};
+use crate::value::{Owned, Storage};
+
+/// How much one batch may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Changelog entries.
+    pub changes_max: u64,
+    /// Bytes of row images.
+    pub bytes_max: usize,
+}
+
+/// Columns of the changelog before the key.
+const KEY_AT: usize = 5;
+
+/// Entries deleted in one write transaction: 1,000 take 0.7 ms, so a writer hardly ever meets one.
+const PRUNE_ROUND: i64 = 1_000;
+
+/// Newest entry.
+pub(super) fn head(conn: &Connection) -> Result<Option<Anchor>, Error> {
+    conn.prepare_cached("select seq, token from _lite2pg_changelog order by seq desc limit 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| {
+                    Ok(Anchor { position: Position(row.get(0)?), token: row.get(1)? })
+                })
+                .optional()
+        })
+        .map_err(Error::sqlite("find the head of the changelog"))
+}
+
+/// Proves, inside the caller's read transaction, that the file still holds the history up to
+/// `anchor`. Returns the head.
+fn prove(conn: &Connection, expected: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+    let Some(found) = triggers::lineage(conn)? else {
+        return Err(Broken::ChangelogGone.into());
+    };
+    if found != *expected {
+        return Err(Broken::OtherLineage { expected: expected.clone(), found }.into());
+    }
+    let applied = anchor.position;
+    let Some(head) = head(conn)? else {
+        return Err(Broken::WentBack { head: Position(0), applied }.into());
+    };
+    if head.position < applied {
+        return Err(Broken::WentBack { head: head.position, applied }.into());
+    }
+    let token: Option<i64> = conn
+        .prepare_cached("select token from _lite2pg_changelog where seq = ?1")
+        .and_then(|mut statement| statement.query_row([applied.0], |row| row.get(0)).optional())
+        .map_err(Error::sqlite("read the anchor"))?;
+    match token {
+        Some(token) if token == anchor.token => Ok(head),
+        Some(_) => Err(Broken::Forked { applied }.into()),
+        None => {
+            let tail: Option<i64> = conn
+                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
+                .map_err(Error::sqlite("find the tail of the changelog"))?;
+            Err(Broken::AnchorGone { applied, tail: Position(tail.unwrap_or(0)) }.into())
+        }
+    }
+}
+
+impl Source {
+    /// Proves the lineage without reading anything; returns the head.
+    pub fn prove(&mut self, lineage: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+        self.follow_path()?;
+        self.reading(|conn| prove(conn, lineage, anchor))
+    }
+
+    /// Declares the schema, as it is now, to be the one the plan was made from.
+    pub fn accept_schema(&mut self, planned_version: i64) {
+        self.schema_version = Some(planned_version);
+    }
+
+    /// Reads what was touched after `from`, or `None` if nothing was.
+    ///
+    /// The batch ends at the head unless a budget or the hold time ran out first; then
+    /// [`Batch::read_through`] is ahead of its end. Fails with [`Error::Lineage`] if the proof
+    /// fails, and with [`Error::SchemaChanged`] if the schema is not the accepted one.
+    pub fn tail(
+        &mut self,
+        plan: &Plan,
+        lineage: &Lineage,
+        from: Anchor,
+        budget: Budget,
+    ) -> Result<Option<Batch>, Error> {
+        self.follow_path()?;
+        let hold_max = self.pace()?.hold_max;
+        let accepted = self.schema_version;
+        self.reading(|conn| {
+            let begun = Instant::now();
+            let head = prove(conn, lineage, from)?;
+            if Some(schema_version(conn)?) != accepted {
+                return Err(Error::SchemaChanged);
+            }
+            if head.position == from.position {
+                return Ok(None);
+            }
+            let mut reader = Reader::new(conn, plan, from, head);
+            reader.read(budget, || hold_max < begun.elapsed())?;
+            Ok(Some(reader.batch))
+        })
+    }
+
+    /// The age, in milliseconds, of the oldest entry after `position`; 0 if there is none.
+    pub fn lag_ms(&self, position: Position) -> Result<i64, Error> {
+        self.conn
+            .prepare_cached(
+                "select max(0, cast((julianday('now') - at) * 86400000 as integer))
+                   from _lite2pg_changelog where seq > ?1 order by seq limit 1",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([position.0], |row| row.get(0)).optional()
+            })
+            .map(|age: Option<Option<i64>>| age.flatten().unwrap_or(0))
+            .map_err(Error::sqlite("read the age of the oldest change"))
+    }
+
+    /// Deletes one round of entries that are below `durable`, older than `age_ms`, and neither
+    /// the anchor nor the newest. Returns how many went.
+    ///
+    /// Gives up at once, with 0, if somebody else is writing: the application comes first.
+    pub fn prune(
+        &mut self,
+        lineage: &Lineage,
+        durable: Anchor,
+        age_ms: i64,
+        entries_kept_max: i64,
+    ) -> Result<u64, Error> {
+        let doing = "prune the changelog";
+        failpoint::hit(failpoint::PRUNE_BEGUN);
+        let something_is_old: bool = self.reading(|conn| {
+            prove(conn, lineage, durable)?;
+            conn.prepare_cached(PRUNABLE)
+                .and_then(|mut statement| {
+                    statement
+                        .query_row((durable.position.0, age_ms, entries_kept_max), |row| row.get(0))
+                })
+                .map_err(Error::sqlite(doing))
+        })?;
+        if !something_is_old {
+            return Ok(0);
+        }
+        self.conn.busy_timeout(std::time::Duration::ZERO).map_err(Error::sqlite(doing))?;
+        let outcome = prune_round(&mut self.conn, lineage, durable, age_ms, entries_kept_max);
+        self.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        match outcome {
+            Err(Error::Busy { .. }) => Ok(0),
+            outcome => outcome,
+        }
+    }
+}
+
+/// Whether the oldest entry may go: it is old, or there are too many.
+const PRUNABLE: &str = "select exists (select 1 from _lite2pg_changelog
+      where seq = (select min(seq) from _lite2pg_changelog) and seq < ?1
+        and (at < julianday('now') - ?2 / 86400000.0 or seq < ?1 - ?3))";
+
+fn prune_round(
+    conn: &mut Connection,
+    lineage: &Lineage,
+    durable: Anchor,
+    age_ms: i64,
+    entries_kept_max: i64,
+) -> Result<u64, Error> {
+    let doing = "prune the changelog";
+    let transaction = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(Error::sqlite(doing))?;
+    prove(&transaction, lineage, durable)?;
+    // From the oldest on, without leaving a gap: the first young entry ends the round.
+    let deleted = transaction
+        .execute(
+            "delete from _lite2pg_changelog
+              where seq < ?1
+                and seq < (select min(seq) from _lite2pg_changelog) + ?4
+                and seq < coalesce(
+                    (select seq from _lite2pg_changelog
+                      where seq < ?1 and seq >= ?1 - ?3
+                        and at >= julianday('now') - ?2 / 86400000.0
+                      order by seq limit 1), ?1)",
+            (durable.position.0, age_ms, entries_kept_max, PRUNE_ROUND),
+        )
+        .map_err(Error::sqlite(doing))?;
+    failpoint::hit(failpoint::PRUNE_DELETED);
+    transaction.commit().map_err(Error::sqlite(doing))?;
+    failpoint::hit(failpoint::PRUNE_COMMITTED);
+    Ok(deleted as u64)
+}
+
+/// `PRAGMA schema_version`: moves with every change of the schema, and with VACUUM and ANALYZE
+/// (<https://www.sqlite.org/pragma.html#pragma_schema_version>).
+pub(super) fn schema_version(conn: &Connection) -> Result<i64, Error> {
+    conn.prepare_cached("pragma schema_version")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(Error::sqlite("read the schema version"))
+}
+
+/// The mappings in force, found by their number in the changelog.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The mappings.
+    pub mappings: Vec<Mapping>,
+    by_id: HashMap<i64, usize>,
+    select: Vec<String>,
+}
+
+impl Plan {
+    /// Prepares the statements that read a row by its key.
+    pub fn new(mappings: Vec<Mapping>) -> Self {
+        let by_id =
+            mappings.iter().enumerate().map(|(index, mapping)| (mapping.id.0, index)).collect();
+        let select = mappings.iter().map(|mapping| select_row(mapping, false)).collect();
+        Self { mappings, by_id, select }
+    }
+}
+
+/// The columns of a mapping as a select list.
+pub(super) fn select_list(mapping: &Mapping) -> String {
+    mapping
+        .columns
+        .iter()
+        .map(|column| match column.from {
+            From::Column(index) => Ident::new(&mapping.table.columns[index].name).to_string(),
+            From::Rowid => mapping.table.rowid_name.unwrap_or("rowid").to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Reads one row by its key. The first comparison finds it through the index, whatever its
+/// collation; the second is bytewise, because 'a' and 'A' are two keys to us.
+fn select_row(mapping: &Mapping, null_safe: bool) -> String {
+    let conditions: Vec<String> = match &mapping.table.key {
+        Key::HiddenRowid => vec![format!("{} = ?1", mapping.table.rowid_name.unwrap_or("rowid"))],
+        Key::RowidAlias(column) => {
+            vec![format!("{} = ?1", Ident::new(&mapping.table.columns[*column].name))]
+        }
+        Key::Columns(columns) => columns
+            .iter()
+            .enumerate()
+            .map(|(number, column)| {
+                let name = Ident::new(&mapping.table.columns[*column].name);
+                let parameter = number + 1;
+                if null_safe {
+                    format!("{name} is ?{parameter} collate binary")
+                } else {
+                    format!("{name} = ?{parameter} and {name} collate binary = ?{parameter}")
+                }
+            })
+            .collect(),
+    };
+    format!(
+        "select {} from {} where {}",
+        select_list(mapping),
+        mapping.table.ident(),
+        conditions.join(" and ")
+    )
+}
+
+/// Turns entries into a batch, inside one read transaction.
+struct Reader<'a> {
+    conn: &'a Connection,
+    plan: &'a Plan,
+    batch: Batch,
+    /// Position in `batch.tables` by position in the plan.
+    slots: HashMap<usize, usize>,
+    statements: HashMap<usize, CachedStatement<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(conn: &'a Connection, plan: &'a Plan, from: Anchor, head: Anchor) -> Self {
+        let batch = Batch {
+            from,
+            through: from,
+            read_through: head.position,
+            newest_ms: 0,
+            tables: Vec::new(),
+            changes: 0,
+            bytes: 0,
+        };
+        Self { conn, plan, batch, slots: HashMap::new(), statements: HashMap::new() }
+    }
+
+    /// Reads entries in order, and for each new key the row as it is now, until the head or until
+    /// a limit is reached. At least one entry is read.
+    fn read(&mut self, budget: Budget, is_late: impl Fn() -> bool) -> Result<(), Error> {
+        let doing = "read the changelog";
+        let mut statement = self
+            .conn
+            .prepare_cached("select * from _lite2pg_changelog where seq > ?1 order by seq")
+            .map_err(Error::sqlite(doing))?;
+        let mut rows =
+            statement.query([self.batch.from.position.0]).map_err(Error::sqlite(doing))?;
+        while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
+            self.take(row)?;
+            let is_full =
+                budget.changes_max <= self.batch.changes || budget.bytes_max <= self.batch.bytes;
+            if is_full || self.batch.changes.is_multiple_of(16) && is_late() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, row: &SqliteRow<'_>) -> Result<(), Error> {
+        let doing = "read a changelog entry";
+        let seq: i64 = row.get(0).map_err(Error::sqlite(doing))?;
+        let missing = Position(self.batch.through.position.0 + 1);
+        if seq != missing.0 {
+            return Err(Broken::Gap { missing }.into());
+        }
+        let id: i64 = row.get(1).map_err(Error::sqlite(doing))?;
+        let is_insert = row.get_ref(2).map_err(Error::sqlite(doing))? == "insert".into();
+        let token: i64 = row.get(4).map_err(Error::sqlite(doing))?;
+        if let Some(table) = self.plan.by_id.get(&id).copied() {
+            self.touch(table, is_insert, row)?;
+        }
+        // Entries of no table: the install marker, and tables that have been dropped since.
+        self.batch.changes += 1;
+        self.batch.through = Anchor { position: Position(seq), token };
+        if self.batch.through.position == self.batch.read_through {
+            let at: f64 = row.get(3).map_err(Error::sqlite(doing))?;
+            self.batch.newest_ms = unix_ms(at);
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, table: usize, is_insert: bool, row: &SqliteRow<'_>) -> Result<(), Error> {
+        let doing = "read the key of a changelog entry";
+        let mapping = &self.plan.mappings[table];
+        let mut key = Vec::with_capacity(mapping.key.len());
+        for position in 0..mapping.key.len() {
+            let value = row.get_ref(KEY_AT + position).map_err(Error::sqlite(doing))?;
+            key.push(Owned::from(storage(value)));
+        }
+        let slot = *self.slots.entry(table).or_insert_with(|| {
+            self.batch.tables.push(TableBatch { table, ..TableBatch::default() });
+            self.batch.tables.len() - 1
+        });
+        match encode_key(mapping, |position| key[position].storage()) {
+            Ok(image) => {
+                if let Entry::Vacant(vacant) = self.batch.tables[slot].rows.entry(image) {
+                    let statement = statement(
+                        &mut self.statements,
+                        self.conn,
+                        table,
+                        &self.plan.select[table],
+                    )?;
+                    let found = fetch(statement, mapping, &key, is_insert)?;
+                    self.batch.bytes += vacant.key().len() + size(&found);
+                    vacant.insert(found);
+                }
+            }
+            Err(nameless) => {
+                if let Some(quarantined) = self.nameless(mapping, &key, nameless)? {
+                    self.batch.tables[slot].nameless.push(quarantined);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that no target row can have. The row may be gone by now; then nothing is amiss.
+    fn nameless(
+        &self,
+        mapping: &Mapping,
+        key: &[Owned],
+        nameless: Nameless,
+    ) -> Result<Option<Quarantined>, Error> {
+        let doing = "look for a row that has no key on the target";
+        let mut statement =
+            self.conn.prepare_cached(&select_row(mapping, true)).map_err(Error::sqlite(doing))?;
+        bind(&mut statement, key)?;
+        let exists = statement.raw_query().next().map_err(Error::sqlite(doing))?.is_some();
+        let (position, reason) = match nameless {
+            Nameless::Misfit(position, misfit) => (position, misfit.to_string()),
+            Nameless::Null(position) => (position, "the primary key holds NULL".to_owned()),
+        };
+        let column = &mapping.columns[mapping.key[position]];
+        Ok(exists.then(|| Quarantined {
+            key: key_json(key.iter().map(Owned::storage)),
+            column: Some(mapping.source_name(column).to_owned()),
+            reason,
+        }))
+    }
+}
+
+/// The statement that reads a row of this table, prepared once per batch.
+fn statement<'s, 'a>(
+    statements: &'s mut HashMap<usize, CachedStatement<'a>>,
+    conn: &'a Connection,
+    table: usize,
+    sql: &str,
+) -> Result<&'s mut CachedStatement<'a>, Error> {
+    match statements.entry(table) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(vacant) => {
+            let prepared =
+                conn.prepare_cached(sql).map_err(Error::sqlite("prepare to read a row"))?;
+            Ok(vacant.insert(prepared))
+        }
+    }
+}
+
+fn size(row: &Row) -> usize {
+    match row {
+        Row::Present { image, .. } => image.len(),
+        Row::Absent | Row::Refused(_) => 0,
+    }
+}
+
+fn bind(statement: &mut CachedStatement<'_>, key: &[Owned]) -> Result<(), Error> {
+    let doing = "name a row";
+    for (position, value) in key.iter().enumerate() {
+        let parameter = position + 1;
+        match value {
+            Owned::Null => statement.raw_bind_parameter(parameter, rusqlite::types::Null),
+            Owned::Integer(integer) => statement.raw_bind_parameter(parameter, integer),
+            Owned::Real(real) => statement.raw_bind_parameter(parameter, real),
+            Owned::Text(text) => {
+                let text =
+                    rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(text));
+                statement.raw_bind_parameter(parameter, text)
+            }
+            Owned::Blob(bytes) => statement.raw_bind_parameter(parameter, bytes),
+        }
+        .map_err(Error::sqlite(doing))?;
+    }
+    Ok(())
+}
+
+/// Reads the row that `key` names, as it is in this snapshot.
+fn fetch(
+    statement: &mut CachedStatement<'_>,
+    mapping: &Mapping,
+    key: &[Owned],
+    is_insert: bool,
+) -> Result<Row, Error> {
+    let doing = "read a row";
+    bind(statement, key)?;
+    let mut rows = statement.raw_query();
+    let Some(row) = rows.next().map_err(Error::sqlite(doing))? else {
+        return Ok(Row::Absent);
+    };
+    let mut image = Image::new();
+    Ok(match encode_columns(mapping, row, &mut image)? {
+        Ok(()) => Row::Present { image, is_new: is_insert },
+        Err((column, reason)) => Row::Refused(Quarantined {
+            key: key_json(key.iter().map(Owned::storage)),
+            column: Some(column),
+            reason,
+        }),
+    })
+}
+
+/// Encodes a row that was selected by [`select_list`]; the inner error names the column and the
+/// reason why the target cannot hold it.
+pub(super) fn encode_columns(
+    mapping: &Mapping,
+    row: &SqliteRow<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Result<(), (String, String)>, Error> {
+    let mut failure = None;
+    let encoded = encode_row(
+        mapping,
+        |position| match row.get_ref(position) {
+            Ok(value) => storage(value),
+            Err(error) => {
+                failure.get_or_insert(error);
+                Storage::Null
+            }
+        },
+        out,
+    );
+    if let Some(error) = failure {
+        return Err(Error::sqlite("read a column")(error));
+    }
+    Ok(encoded.map_err(|(position, misfit)| {
+        let column = &mapping.columns[position];
+        (mapping.source_name(column).to_owned(), misfit.to_string())
+    }))
+}
+
+/// Milliseconds since 1970 of a Julian day.
+fn unix_ms(julian_day: f64) -> i64 {
+    const JULIAN_DAY_OF_1970: f64 = 2_440_587.5;
+    const MS_PER_DAY: f64 = 86_400_000.0;
+    #[expect(clippy::cast_possible_truncation, reason = "saturates; it is a time for people")]
+    let ms = ((julian_day - JULIAN_DAY_OF_1970) * MS_PER_DAY) as i64;
+    ms
+}

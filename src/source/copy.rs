@@ -1,0 +1,520 @@
+//! Read tables in key-ordered chunks, and a sample of their values before that.
+//!
+//! Each chunk is one short read transaction; between chunks the application has the file to
+//! itself. A chunk may show rows older or newer than its neighbour: replay makes them agree,
+//! because the changelog was there before the first chunk was read. Where the copy stands is a
+//! [`Cursor`], which the target stores in the transaction that stores the rows.
+//!
+//! Begin with [`Source::chunk`].
+
+use std::time::Instant;
+
+use rusqlite::{
+    Connection, OptionalExtension, Row as SqliteRow, types::ToSqlOutput, types::ValueRef,
+};
+
+use super::changelog::{Plan, encode_columns, schema_version, select_list};
+use super::{Error, Source, storage};
+use crate::batch::{Quarantined, encode_row, key_json};
+use crate::change::Position;
+use crate::failpoint;
+use crate::mapping::Mapping;
+use crate::table::{Ident, Key, Table};
+use crate::value::{Owned, PgType, Seen};
+
+/// A stretch of one table that is copied in order.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Position of the mapping in the plan.
+    pub table: usize,
+    /// The lane's number within the table, from 0.
+    pub number: i32,
+    /// Rowids above this belong to the next lane; `None` for the last lane.
+    pub until: Option<i64>,
+}
+
+/// The last row that was copied.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cursor {
+    /// None yet.
+    Start,
+    /// The row with this rowid.
+    Rowid(i64),
+    /// The row with this key, in a table without rowids.
+    Key(Vec<Owned>),
+}
+
+/// Rows at rest, encoded as COPY BINARY tuples.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Where it belongs.
+    pub lane: Lane,
+    /// The tuples, without COPY's header and trailer.
+    pub tuples: Vec<u8>,
+    /// How many.
+    pub rows: u64,
+    /// Rows the target cannot hold.
+    pub quarantined: Vec<Quarantined>,
+    /// The last row read.
+    pub cursor: Cursor,
+    /// The lane ends here.
+    pub is_last: bool,
+    /// The head when it was read.
+    pub read_at: Position,
+}
+
+/// What reading a chunk came to.
+#[derive(Debug)]
+pub enum ChunkRead {
+    /// Rows.
+    Rows(Chunk),
+    /// A value that the column's type cannot hold but a wider one can. Nothing was read; the
+    /// column is to be widened and the table begun again.
+    Widen {
+        /// Position of the mapping in the plan.
+        table: usize,
+        /// Position of the column in the mapping.
+        column: usize,
+        /// The type that holds both.
+        to: PgType,
+    },
+}
+
+/// A table is split into lanes when its rowids span more than this.
+const LANE_ROWIDS_MIN: i64 = 200_000;
+
+/// How the rows of a table are walked.
+enum Walk {
+    /// By rowid, under this name.
+    Rowid(String),
+    /// By key, through its index.
+    Key(Vec<String>),
+}
+
+fn walk(table: &Table) -> Walk {
+    if let Some(column) = table.rowid_alias {
+        return Walk::Rowid(Ident::new(&table.columns[column].name).to_string());
+    }
+    match (table.rowid_name, &table.key) {
+        (Some(rowid), _) => Walk::Rowid(rowid.to_owned()),
+        (None, Key::Columns(columns)) => Walk::Key(
+            columns
+                .iter()
+                .map(|column| Ident::new(&table.columns[*column].name).to_string())
+                .collect(),
+        ),
+        (None, _) => Walk::Rowid("rowid".to_owned()),
+    }
+}
+
+impl Source {
+    /// Divides a table into lanes that can be copied side by side.
+    pub fn lanes(&mut self, plan: &Plan, table: usize, lanes_max: i32) -> Result<Vec<Lane>, Error> {
+        let mapping = &plan.mappings[table];
+        let whole = vec![Lane { table, number: 0, until: None }];
+        let Walk::Rowid(rowid) = walk(&mapping.table) else { return Ok(whole) };
+        let sql = format!(
+            "select min({rowid}) from {name} union all select max({rowid}) from {name}",
+            name = mapping.table.ident()
+        );
+        let ends: Vec<Option<i64>> = self
+            .conn
+            .prepare(&sql)
+            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+            .map_err(Error::sqlite("find the ends of a table"))?;
+        let (Some(Some(low)), Some(Some(high))) = (ends.first(), ends.get(1)) else {
+            return Ok(whole);
+        };
+        let Some(span) = high.checked_sub(*low) else { return Ok(whole) };
+        if span < LANE_ROWIDS_MIN || lanes_max < 2 {
+            return Ok(whole);
+        }
+        let step = span / i64::from(lanes_max);
+        Ok((0..lanes_max)
+            .map(|number| {
+                let is_last = number + 1 == lanes_max;
+                let until = (!is_last).then(|| low + step * (i64::from(number) + 1));
+                Lane { table, number, until }
+            })
+            .collect())
+    }
+
+    /// The rowid after which a lane begins; lanes follow one another.
+    pub fn lane_start(lanes: &[Lane], number: usize) -> Cursor {
+        match number.checked_sub(1).and_then(|before| lanes.get(before)).and_then(|lane| lane.until)
+        {
+            Some(until) => Cursor::Rowid(until),
+            None => Cursor::Start,
+        }
+    }
+
+    /// Reads the next rows of a lane in one read transaction.
+    ///
+    /// Ends after `bytes_max` or when the hold time is over, whichever comes first; at least one
+    /// row is read. Fails with [`Error::SchemaChanged`] if the schema is not the accepted one:
+    /// VACUUM may have renumbered rowids under the cursor.
+    pub fn chunk(
+        &mut self,
+        plan: &Plan,
+        lane: &Lane,
+        after: &Cursor,
+        bytes_max: usize,
+        may_widen: bool,
+    ) -> Result<ChunkRead, Error> {
+        self.follow_path()?;
+        let hold_max = self.pace()?.hold_max;
+        let accepted = self.schema_version;
+        let mapping = &plan.mappings[lane.table];
+        let read = self.reading(|conn| {
+            if Some(schema_version(conn)?) != accepted {
+                return Err(Error::SchemaChanged);
+            }
+            let begun = Instant::now();
+            let is_late = || hold_max < begun.elapsed();
+            read_chunk(conn, mapping, lane, after, bytes_max, may_widen, is_late)
+        })?;
+        failpoint::hit(failpoint::COPY_CHUNK_READ);
+        Ok(read)
+    }
+
+    /// Notes the storage classes in the first and last rows of a table, `rows_max` of each.
+    pub fn sample(&mut self, table: &Table, rows_max: usize) -> Result<Vec<Seen>, Error> {
+        let mut seen = vec![Seen::default(); table.columns.len()];
+        match walk(table) {
+            Walk::Rowid(rowid) => {
+                for direction in ["asc", "desc"] {
+                    self.sample_by_rowid(table, &rowid, direction, rows_max, &mut seen)?;
+                }
+            }
+            Walk::Key(_) => {
+                let sql = format!(
+                    "select {} from {} limit {rows_max}",
+                    all_columns(table),
+                    table.ident()
+                );
+                self.sample_by(&sql, &mut seen)?;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// In slices, so that no read transaction is longer than the pace allows.
+    fn sample_by_rowid(
+        &mut self,
+        table: &Table,
+        rowid: &str,
+        direction: &str,
+        rows_max: usize,
+        seen: &mut [Seen],
+    ) -> Result<(), Error> {
+        let compare = if direction == "asc" { ">" } else { "<" };
+        let mut after: Option<i64> = None;
+        let mut left = rows_max;
+        while 0 < left {
+            let condition = match after {
+                Some(rowid_after) => format!("where {rowid} {compare} {rowid_after}"),
+                None => String::new(),
+            };
+            let sql = format!(
+                "select {}, {rowid} from {} {condition} order by {rowid} {direction} limit {left}",
+                all_columns(table),
+                table.ident()
+            );
+            let (rows, last) = self.sample_by(&sql, seen)?;
+            let Some(last) = last.filter(|_| rows != 0) else { return Ok(()) };
+            after = Some(last);
+            left = left.saturating_sub(rows);
+        }
+        Ok(())
+    }
+
+    fn sample_by(
+        &mut self,
+        sql: &str,
+        seen: &mut [Seen],
+    ) -> Result<(usize, Option<i64>), Error> {
+        let doing = "sample a table";
+        let hold_max = self.pace()?.hold_max;
+        self.reading(|conn| {
+            let begun = Instant::now();
+            let mut statement = conn.prepare_cached(sql).map_err(Error::sqlite(doing))?;
+            let mut rows = statement.query([]).map_err(Error::sqlite(doing))?;
+            let (mut count, mut last) = (0, None);
+            while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
+                for (position, seen) in seen.iter_mut().enumerate() {
+                    seen.note(storage(row.get_ref(position).map_err(Error::sqlite(doing))?));
+                }
+                last = row.get(seen.len()).ok();
+                count += 1;
+                if hold_max < begun.elapsed() && last.is_some() {
+                    break;
+                }
+            }
+            Ok((count, last))
+        })
+    }
+}
+
+fn all_columns(table: &Table) -> String {
+    table
+        .columns
+        .iter()
+        .map(|column| Ident::new(&column.name).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn chunk_sql(mapping: &Mapping, lane: &Lane, after: &Cursor) -> String {
+    let columns = select_list(mapping);
+    let name = mapping.table.ident();
+    match walk(&mapping.table) {
+        Walk::Rowid(rowid) => {
+            let mut conditions = Vec::new();
+            if *after != Cursor::Start {
+                conditions.push(format!("?1 < {rowid}"));
+            }
+            if let Some(until) = lane.until {
+                conditions.push(format!("{rowid} <= {until}"));
+            }
+            let condition = if conditions.is_empty() {
+                String::new()
+            } else {
+                format!("where {}", conditions.join(" and "))
+            };
+            format!("select {columns}, {rowid} from {name} {condition} order by {rowid}")
+        }
+        Walk::Key(key) => {
+            let key_list = key.join(", ");
+            let condition = if *after == Cursor::Start {
+                String::new()
+            } else {
+                let parameters: Vec<_> = (1..=key.len()).map(|n| format!("?{n}")).collect();
+                format!("where ({key_list}) > ({})", parameters.join(", "))
+            };
+            format!("select {columns}, {key_list} from {name} {condition} order by {key_list}")
+        }
+    }
+}
+
+fn read_chunk(
+    conn: &Connection,
+    mapping: &Mapping,
+    lane: &Lane,
+    after: &Cursor,
+    bytes_max: usize,
+    may_widen: bool,
+    is_late: impl Fn() -> bool,
+) -> Result<ChunkRead, Error> {
+    let doing = "read a chunk";
+    let read_at = super::changelog::head(conn)?.map_or(Position(0), |head| head.position);
+    let mut chunk = Chunk {
+        lane: lane.clone(),
+        tuples: Vec::with_capacity(bytes_max + bytes_max / 8),
+        rows: 0,
+        quarantined: Vec::new(),
+        cursor: after.clone(),
+        is_last: true,
+        read_at,
+    };
+    let mut statement =
+        conn.prepare_cached(&chunk_sql(mapping, lane, after)).map_err(Error::sqlite(doing))?;
+    let mut rows = match after {
+        Cursor::Start => statement.query([]),
+        Cursor::Rowid(rowid) => statement.query([rowid]),
+        Cursor::Key(key) => statement.query(rusqlite::params_from_iter(key.iter().map(to_sql))),
+    }
+    .map_err(Error::sqlite(doing))?;
+    let width = mapping.columns.len();
+    let tuple_head = i16::try_from(width).expect("a table has at most 1,600 columns").to_be_bytes();
+    let mut count: u64 = 0;
+    while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
+        if let Some(widen) = add_row(mapping, row, tuple_head, may_widen, &mut chunk)? {
+            return Ok(widen);
+        }
+        chunk.cursor = cursor_at(mapping, row, width)?;
+        count += 1;
+        if bytes_max <= chunk.tuples.len() || count.is_multiple_of(16) && is_late() {
+            chunk.is_last = false;
+            break;
+        }
+    }
+    Ok(ChunkRead::Rows(chunk))
+}
+
+/// Appends one row to the chunk, or says that a column must be widened first.
+fn add_row(
+    mapping: &Mapping,
+    row: &SqliteRow<'_>,
+    tuple_head: [u8; 2],
+    may_widen: bool,
+    chunk: &mut Chunk,
+) -> Result<Option<ChunkRead>, Error> {
+    let doing = "read a chunk";
+    let before = chunk.tuples.len();
+    chunk.tuples.extend_from_slice(&tuple_head);
+    let refused = match encode_columns(mapping, row, &mut chunk.tuples)? {
+        Ok(()) => null_in_key(mapping, row)?,
+        Err(refused) => Some(refused),
+    };
+    let Some((column, reason)) = refused else {
+        chunk.rows += 1;
+        return Ok(None);
+    };
+    chunk.tuples.truncate(before);
+    if may_widen && let Some(widen) = widening(mapping, row, chunk.lane.table)? {
+        return Ok(Some(widen));
+    }
+    let key: Vec<Owned> = mapping
+        .key
+        .iter()
+        .map(|position| row.get_ref(*position).map(|value| Owned::from(storage(value))))
+        .collect::<Result<_, _>>()
+        .map_err(Error::sqlite(doing))?;
+    chunk.quarantined.push(Quarantined {
+        key: key_json(key.iter().map(Owned::storage)),
+        column: Some(column),
+        reason,
+    });
+    Ok(None)
+}
+
+fn null_in_key(mapping: &Mapping, row: &SqliteRow<'_>) -> Result<Option<(String, String)>, Error> {
+    for position in &mapping.key {
+        let value = row.get_ref(*position).map_err(Error::sqlite("read a chunk"))?;
+        if value == ValueRef::Null {
+            let column = mapping.source_name(&mapping.columns[*position]).to_owned();
+            return Ok(Some((column, "the primary key holds NULL".to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// The first column of a refused row that a wider type would hold.
+fn widening(
+    mapping: &Mapping,
+    row: &SqliteRow<'_>,
+    table: usize,
+) -> Result<Option<ChunkRead>, Error> {
+    let mut scratch = Vec::new();
+    let refused = encode_row(
+        mapping,
+        |position| row.get_ref(position).map_or(crate::value::Storage::Null, storage),
+        &mut scratch,
+    );
+    let Err((position, _)) = refused else { return Ok(None) };
+    let column = &mapping.columns[position];
+    let crate::mapping::From::Column(index) = column.from else { return Ok(None) };
+    let value = storage(row.get_ref(position).map_err(Error::sqlite("read a chunk"))?);
+    let declared = &mapping.table.columns[index].declared;
+    let wider = Seen::default().widened(value, column.pg, declared, column.affinity);
+    Ok(wider.map(|to| ChunkRead::Widen { table, column: position, to }))
+}
+
+fn cursor_at(mapping: &Mapping, row: &SqliteRow<'_>, width: usize) -> Result<Cursor, Error> {
+    let doing = "read a chunk";
+    match walk(&mapping.table) {
+        Walk::Rowid(_) => Ok(Cursor::Rowid(row.get(width).map_err(Error::sqlite(doing))?)),
+        Walk::Key(key) => (0..key.len())
+            .map(|position| row.get_ref(width + position).map(|value| storage(value).into()))
+            .collect::<Result<_, _>>()
+            .map(Cursor::Key)
+            .map_err(Error::sqlite(doing)),
+    }
+}
+
+fn to_sql(value: &Owned) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match value {
+        Owned::Null => ValueRef::Null,
+        Owned::Integer(integer) => ValueRef::Integer(*integer),
+        Owned::Real(real) => ValueRef::Real(*real),
+        Owned::Text(text) => ValueRef::Text(text),
+        Owned::Blob(bytes) => ValueRef::Blob(bytes),
+    })
+}
+
+impl Cursor {
+    /// As JSON, for the target's progress row; [`from_json`](Self::from_json) is the inverse.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Self::Start => serde_json::Value::Null,
+            Self::Rowid(rowid) => json!(rowid),
+            Self::Key(key) => key
+                .iter()
+                .map(|value| match value {
+                    Owned::Null => json!(null),
+                    Owned::Integer(integer) => json!({ "i": integer }),
+                    Owned::Real(real) => json!({ "r": real.to_bits() }),
+                    Owned::Text(text) => json!({ "t": text }),
+                    Owned::Blob(bytes) => json!({ "b": bytes }),
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads back what [`to_json`](Self::to_json) wrote; `None` for anything else.
+    pub fn from_json(json: &serde_json::Value) -> Option<Self> {
+        use serde_json::Value;
+        let bytes = |value: &Value| serde_json::from_value::<Vec<u8>>(value.clone()).ok();
+        Some(match json {
+            Value::Null => Self::Start,
+            Value::Number(rowid) => Self::Rowid(rowid.as_i64()?),
+            Value::Array(key) => Self::Key(
+                key.iter()
+                    .map(|value| {
+                        let Value::Object(tagged) = value else {
+                            return value.is_null().then_some(Owned::Null);
+                        };
+                        let (tag, value) = tagged.iter().next()?;
+                        Some(match tag.as_str() {
+                            "i" => Owned::Integer(value.as_i64()?),
+                            "r" => Owned::Real(f64::from_bits(value.as_u64()?)),
+                            "t" => Owned::Text(bytes(value)?),
+                            "b" => Owned::Blob(bytes(value)?),
+                            _ => return None,
+                        })
+                    })
+                    .collect::<Option<_>>()?,
+            ),
+            _ => return None,
+        })
+    }
+}
+
+/// What AUTOINCREMENT remembers for a table, if anything: ids up to it are never given again.
+pub fn autoincrement_counter(conn: &Connection, table: &str) -> Result<Option<i64>, Error> {
+    let doing = "read the AUTOINCREMENT counters";
+    let has_counters: bool = conn
+        .query_row("select count(*) from sqlite_schema where name = 'sqlite_sequence'", [], |row| {
+            row.get(0)
+        })
+        .map_err(Error::sqlite(doing))?;
+    if !has_counters {
+        return Ok(None);
+    }
+    conn.query_row("select seq from sqlite_sequence where name = ?1", [table], |row| row.get(0))
+        .optional()
+        .map_err(Error::sqlite(doing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_the_progress_row() {
+        for cursor in [
+            Cursor::Start,
+            Cursor::Rowid(i64::MIN),
+            Cursor::Key(vec![
+                Owned::Integer(7),
+                Owned::Real(-0.0),
+                Owned::Text(b"a\xff\0".to_vec()),
+                Owned::Blob(vec![]),
+                Owned::Null,
+            ]),
+        ] {
+            assert_eq!(Cursor::from_json(&cursor.to_json()), Some(cursor));
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Everything that speaks SQLite.
+//!
+//! A [`Source`] is one connection to the application's file. The rules it keeps
+//! (docs/architecture.md, "What the sidecar may never do to the file"): the database, `-wal`,
+//! `-shm` and `-journal` are never opened except by SQLite itself, because closing any descriptor
+//! of them drops the locks SQLite holds (<https://www.sqlite.org/howtocorrupt.html>, section
+//! 2.2); no checkpoint; no persistent pragma; read transactions as short as [`Pace`] says; nothing
+//! waits on the network inside a transaction.
+//!
+//! All calls block. The daemon keeps a `Source` on a thread of its own ([`thread`]).
+
+pub mod changelog;
+pub mod copy;
+pub mod schema;
+pub mod thread;
+pub mod triggers;
+pub mod watch;
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::change::{Anchor, Lineage, Position};
+use crate::value::Storage;
+
+/// What went wrong on the source. Carries names and positions, never values.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such file.
+    #[error("there is no file {}", path.display())]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A path that cannot be a database.
+    #[error("{} is {what}, not a SQLite database", path.display())]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+        /// "a directory", "an empty file", …
+        what: &'static str,
+    },
+    /// The first page is not SQLite's.
+    #[error("{} is not a SQLite database, or it is encrypted", path.display())]
+    NotADatabase {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The file, or its directory, cannot be written by this user.
+    #[error("{} cannot be written by this user", path.display())]
+    ReadOnly {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The file has several names.
+    #[error("{} has {links} hard links", path.display())]
+    HardLinked {
+        /// The path as given.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
+    /// WAL needs memory shared by all processes, which network file systems do not give.
+    #[error("{} lies on {kind}, where SQLite's locks cannot be trusted", path.display())]
+    NetworkFileSystem {
+        /// The path as given.
+        path: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
+    },
+    /// Someone else held a lock for longer than we wait.
+    #[error("{doing}: the database stayed locked")]
+    Busy {
+        /// Verb and object.
+        doing: &'static str,
+    },
+    /// Any other failure of SQLite.
+    #[error("{doing}")]
+    Sqlite {
+        /// Verb and object.
+        doing: &'static str,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+    /// The schema could not be read.
+    #[error("read the schema of the source")]
+    Schema {
+        /// The reason.
+        #[source]
+        source: schema::Error,
+    },
+    /// No changelog is installed.
+    #[error("no changelog is installed in the source")]
+    NotInstalled,
+    /// The changelog was made by a newer lite2pg.
+    #[error("the changelog has format {found}; this lite2pg knows {known}")]
+    NewerFormat {
+        /// What the file says.
+        found: i64,
+        /// What we write.
+        known: i64,
+    },
+    /// Our trigger does not compile against the application's table.
+    #[error("the triggers for {table} do not compile")]
+    TriggerRefused {
+        /// The table.
+        table: String,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+    /// The file is not the file any more.
+    #[error(transparent)]
+    Lineage(#[from] Broken),
+    /// The schema is not what the plan was made from; plan again.
+    #[error("the schema of the source changed")]
+    SchemaChanged,
+}
+
+/// How the lineage proof failed. Nothing may be applied after one of these.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The tables of lite2pg are gone: an empty or foreign file stands in the source's place.
+    #[error("the changelog is gone from the source: another or an empty file stands in its place")]
+    ChangelogGone,
+    /// The file carries a changelog of another installation.
+    #[error("the source has lineage {found}, the target was fed from {expected}")]
+    OtherLineage {
+        /// What the target was fed from.
+        expected: Lineage,
+        /// What the file says.
+        found: Lineage,
+    },
+    /// The file ends before the applied position.
+    #[error("the source went back: its changelog ends at {head}, {applied} was applied")]
+    WentBack {
+        /// Newest entry in the file.
+        head: Position,
+        /// What the target has.
+        applied: Position,
+    },
+    /// The entry at the applied position is another one.
+    #[error(
+        "the source went back and was written again: entry {applied} is not the one that was applied"
+    )]
+    Forked {
+        /// What the target has.
+        applied: Position,
+    },
+    /// The entry at the applied position is missing though later ones exist.
+    #[error(
+        "the changelog does not hold the applied entry {applied} any more; it begins at {tail}"
+    )]
+    AnchorGone {
+        /// What the target has.
+        applied: Position,
+        /// Oldest entry in the file.
+        tail: Position,
+    },
+    /// Entries are missing in the middle.
+    #[error("the changelog has no entry {missing}, though later ones exist")]
+    Gap {
+        /// The first missing one.
+        missing: Position,
+    },
+}
+
+impl Error {
+    pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { doing },
+            _ => Self::Sqlite { doing, source },
+        }
+    }
+}
+
+/// How the application's file keeps its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// Readers and the writer do not wait for each other.
+    Wal,
+    /// A reader keeps a writer from committing (DELETE, TRUNCATE, PERSIST, MEMORY, OFF).
+    Rollback,
+}
+
+/// How long one read transaction may last.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Stop adding rows after this long.
+    pub hold_max: Duration,
+}
+
+/// A WAL reader keeps the log from being reset, nothing else; far below the promised second.
+const WAL_HOLD_MAX: Duration = Duration::from_millis(200);
+
+/// A reader in rollback mode makes a writer's COMMIT wait, or fail where it has no busy timeout.
+/// At 1 ms it falls between two commits more often than not (docs/fine-print.md has the figures).
+const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
+
+/// How long a read waits for a writer in rollback mode to finish its COMMIT.
+const READ_BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared: a few per captured table.
+const STATEMENTS_KEPT: usize = 4_096;
+
+/// One connection to the application's file.
+pub struct Source {
+    pub(crate) conn: Connection,
+    path: PathBuf,
+    identity: (u64, u64),
+    /// The `schema_version` under which the triggers were last found whole.
+    pub(crate) schema_version: Option<i64>,
+}
+
+impl Source {
+    /// Opens the file, which must exist and be a SQLite database.
+    ///
+    /// Nothing is written. The checks look at the path only by `stat`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let identity = check_path(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn =
+            Connection::open_with_flags(path, flags).map_err(Error::sqlite("open the source"))?;
+        let mut source = Self { conn, path: path.to_path_buf(), identity, schema_version: None };
+        source.configure()?;
+        Ok(source)
+    }
+
+    fn configure(&mut self) -> Result<(), Error> {
+        let conn = &self.conn;
+        let doing = "configure the connection to the source";
+        conn.busy_timeout(READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(Error::sqlite(doing))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
+            .map_err(Error::sqlite(doing))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
+            .map_err(Error::sqlite(doing))?;
+        conn.execute_batch(
+            "pragma wal_autocheckpoint = 0; pragma mmap_size = 0; pragma cell_size_check = on;
+             pragma temp_store = memory; pragma foreign_keys = off;",
+        )
+        .map_err(Error::sqlite(doing))?;
+        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // The first read: here a file that is not a database shows itself.
+        let first = conn.query_row("select count(*) from sqlite_schema", [], |row| row.get(0));
+        match first {
+            Ok(count) => {
+                let _: i64 = count;
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                return Err(Error::NotADatabase { path: self.path.clone() });
+            }
+            Err(error) => return Err(Error::sqlite("read the source for the first time")(error)),
+        }
+        if conn.is_readonly("main").map_err(Error::sqlite(doing))? {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the file keeps its transactions just now. Applications may change it at any time.
+    pub fn journal(&self) -> Result<Journal, Error> {
+        let mode: String = self
+            .conn
+            .prepare_cached("pragma journal_mode")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(Error::sqlite("read the journal mode"))?;
+        Ok(if mode.eq_ignore_ascii_case("wal") { Journal::Wal } else { Journal::Rollback })
+    }
+
+    /// How long the next read transaction may last.
+    pub fn pace(&self) -> Result<Pace, Error> {
+        Ok(match self.journal()? {
+            Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
+            Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
+        })
+    }
+
+    /// Whether the path now leads to another file than the one that is open (a rename, a
+    /// symlink flip) or to none. Uses `stat` only.
+    pub fn has_moved(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) != self.identity,
+            Err(_) => true,
+        }
+    }
+
+    /// Opens the path anew if it leads to another file, so that the next lineage proof looks at
+    /// what the application looks at.
+    pub fn follow_path(&mut self) -> Result<(), Error> {
+        if self.has_moved() {
+            *self = Self::open(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Moves on every commit of another connection
+    /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
+    pub fn data_version(&self) -> Result<i64, Error> {
+        self.conn
+            .prepare_cached("pragma data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(Error::sqlite("read the data version"))
+    }
+
+    /// Runs `body` in one read transaction.
+    pub(crate) fn reading<T>(
+        &mut self,
+        body: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction =
+            self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
+        let outcome = body(&transaction);
+        // Nothing was written, so ending it either way only releases the snapshot.
+        transaction.rollback().map_err(Error::sqlite("end a read"))?;
+        outcome
+    }
+
+    /// Newest entry of the changelog, or `None` where none is installed.
+    pub fn head(&self) -> Result<Option<Anchor>, Error> {
+        if !triggers::is_installed(&self.conn)? {
+            return Ok(None);
+        }
+        changelog::head(&self.conn)
+    }
+}
+
+/// Borrows a column's value in our own terms.
+pub(crate) fn storage(value: ValueRef<'_>) -> Storage<'_> {
+    match value {
+        ValueRef::Null => Storage::Null,
+        ValueRef::Integer(integer) => Storage::Integer(integer),
+        ValueRef::Real(real) => Storage::Real(real),
+        ValueRef::Text(text) => Storage::Text(text),
+        ValueRef::Blob(bytes) => Storage::Blob(bytes),
+    }
+}
+
+fn check_path(path: &Path) -> Result<(u64, u64), Error> {
+    let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
+    let found = match std::fs::metadata(path) {
+        Ok(found) => found,
+        Err(_) => return Err(Error::Missing { path: path.to_path_buf() }),
+    };
+    let kind = found.file_type();
+    if kind.is_dir() {
+        return Err(not_a_file("a directory"));
+    }
+    if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        return Err(not_a_file("a device, pipe or socket"));
+    }
+    if found.len() == 0 {
+        // An empty file beside a -wal is a database whose first page is not checkpointed yet.
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        if std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0) {
+            return Err(not_a_file("an empty file"));
+        }
+    }
+    if found.nlink() != 1 {
+        return Err(Error::HardLinked { path: path.to_path_buf(), links: found.nlink() });
+    }
+    if let Some(kind) = network_file_system(path) {
+        return Err(Error::NetworkFileSystem { path: path.to_path_buf(), kind });
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+/// The file systems whose locks or shared memory do not reach every process that may write
+/// (<https://www.sqlite.org/wal.html>, "WAL does not work over a network filesystem").
+fn network_file_system(path: &Path) -> Option<&'static str> {
+    const KINDS: [(i64, &str); 5] = [
+        (0x6969, "NFS"),
+        (0xFE53_4D42, "SMB"),
+        (0xFF53_4D42, "CIFS"),
+        (0x517B, "SMB"),
+        (0x0102_1997, "9p"),
+    ];
+    let found = nix::sys::statfs::statfs(path).ok()?;
+    KINDS.iter().find(|(magic, _)| found.filesystem_type().0 == *magic).map(|(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_database_is_refused_by_its_kind() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        assert!(matches!(Source::open(&at("none.db")), Err(Error::Missing { .. })));
+        assert!(matches!(
+            Source::open(directory.path()),
+            Err(Error::NotAFile { what: "a directory", .. })
+        ));
+        std::fs::write(at("empty.db"), b"").expect("write");
+        assert!(matches!(
+            Source::open(&at("empty.db")),
+            Err(Error::NotAFile { what: "an empty file", .. })
+        ));
+        std::fs::write(at("noise.db"), [7_u8; 8192]).expect("write");
+        assert!(matches!(Source::open(&at("noise.db")), Err(Error::NotADatabase { .. })));
+    }
+
+    #[test]
+    fn a_file_renamed_over_the_source_is_noticed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (one, other) = (directory.path().join("one.db"), directory.path().join("other.db"));
+        for path in [&one, &other] {
+            let conn = Connection::open(path).expect("open");
+            conn.execute_batch("create table t (a)").expect("create");
+        }
+        let source = Source::open(&one).expect("open the source");
+        assert!(!source.has_moved());
+        std::fs::rename(&other, &one).expect("rename");
+        assert!(source.has_moved());
+    }
+}

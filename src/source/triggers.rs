@@ -1,0 +1,598 @@
+//! Render, install, inspect and remove the triggers and the changelog.
+//!
+//! The SQL is in `triggers/*.sql`; here lists of columns are built and placeholders replaced. The
+//! one idea: an entry names a row that *may* have changed, so an entry too many is harmless and a
+//! missing one never is. Everything is installed in one write transaction, so capture has no gap.
+//!
+//! Begin with [`install`].
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::schema::Catalog;
+use super::{Error, Source};
+use crate::change::{Lineage, TableId};
+use crate::failpoint;
+use crate::table::{Ident, IndexTerm, Key, Literal, OURS, Table};
+
+/// The layout of our tables; a newer one is refused.
+const FORMAT: i64 = 1;
+
+/// How long install, uninstall and prune wait for their turn to write, in one go. Waiting holds
+/// no lock that an application would notice.
+const WRITE_BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+const CHANGELOG: &str = include_str!("../../triggers/changelog.sql");
+const INSERT: &str = include_str!("../../triggers/insert.sql");
+const UPDATE: &str = include_str!("../../triggers/update.sql");
+const REKEY: &str = include_str!("../../triggers/rekey.sql");
+const DELETE: &str = include_str!("../../triggers/delete.sql");
+const COLLIDE: &str = include_str!("../../triggers/collide.sql");
+const COLLIDE_INDEX: &str = include_str!("../../triggers/collide_index.sql");
+
+/// A trigger of ours: its name and its text as SQLite stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// The name.
+    pub name: String,
+    /// The `CREATE TRIGGER` text, without a final semicolon.
+    pub sql: String,
+}
+
+/// What [`install`] found and did.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// The lineage that positions now belong to.
+    pub lineage: Lineage,
+    /// The number of each captured table.
+    pub tables: HashMap<String, TableId>,
+    /// Tables whose triggers were missing or out of date and have been made anew. Between the
+    /// moment they were lost and now, writes may have gone unseen.
+    pub renewed: Vec<String>,
+    /// Nothing was installed before.
+    pub is_first: bool,
+}
+
+/// Whether our tables stand in the file.
+pub fn is_installed(conn: &Connection) -> Result<bool, Error> {
+    conn.prepare_cached(
+        "select count(*) = 2 from sqlite_schema where type = 'table'
+            and name in ('_lite2pg_meta', '_lite2pg_changelog')",
+    )
+    .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+    .map_err(Error::sqlite("look for the changelog"))
+}
+
+/// The lineage that the file carries; `None` where nothing is installed.
+pub fn lineage(conn: &Connection) -> Result<Option<Lineage>, Error> {
+    if !is_installed(conn)? {
+        return Ok(None);
+    }
+    let found = conn
+        .prepare_cached("select source_id, generation, format from _lite2pg_meta where id = 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| {
+                    let lineage = Lineage { source_id: row.get(0)?, generation: row.get(1)? };
+                    Ok((lineage, row.get::<_, i64>(2)?))
+                })
+                .optional()
+        })
+        .map_err(Error::sqlite("read the lineage"))?;
+    match found {
+        Some((_, format)) if FORMAT < format => {
+            Err(Error::NewerFormat { found: format, known: FORMAT })
+        }
+        Some((lineage, _)) => Ok(Some(lineage)),
+        None => Ok(None),
+    }
+}
+
+/// Installs what is missing, and renews what is out of date, in one write transaction.
+///
+/// Safe to repeat: where everything stands as it should, nothing is written. A crash leaves
+/// either all of it or none. Fails with [`Error::TriggerRefused`], and without a trace, if a
+/// trigger would make the application's own writes fail.
+pub fn install(source: &mut Source, catalog: &Catalog) -> Result<Installed, Error> {
+    source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
+    let outcome = install_in_one_transaction(&mut source.conn, catalog);
+    source.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
+    source.schema_version = None;
+    outcome
+}
+
+fn install_in_one_transaction(
+    conn: &mut Connection,
+    catalog: &Catalog,
+) -> Result<Installed, Error> {
+    if let Some(installed) = standing(conn, catalog)? {
+        return Ok(installed);
+    }
+    let transaction = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(Error::sqlite("begin to install"))?;
+    failpoint::hit(failpoint::INSTALL_BEGUN);
+    let is_first = ensure_tables(&transaction, catalog)?;
+    failpoint::hit(failpoint::INSTALL_TABLES_MADE);
+    let tables = number_tables(&transaction, catalog)?;
+    let mut renewed = Vec::new();
+    for table in &catalog.tables {
+        let wanted = render(table, tables[&table.name]);
+        if installed_on(&transaction, &table.name)? != wanted
+            || fires_after_foreign(&transaction, &table.name)?
+        {
+            renew(&transaction, table, &wanted)?;
+            renewed.push(table.name.clone());
+        }
+    }
+    failpoint::hit(failpoint::INSTALL_TRIGGERS_MADE);
+    if is_first {
+        // The first anchor: from here on there is always an entry to compare with.
+        transaction
+            .execute(
+                "insert into _lite2pg_changelog (tbl, op, at, token)
+                 values (0, 'install', julianday('now'), random())",
+                [],
+            )
+            .map_err(Error::sqlite("write the first anchor"))?;
+    }
+    let lineage = lineage(&transaction)?.ok_or(Error::NotInstalled)?;
+    failpoint::hit(failpoint::INSTALL_BEFORE_COMMIT);
+    transaction.commit().map_err(Error::sqlite("commit the installation"))?;
+    failpoint::hit(failpoint::INSTALL_COMMITTED);
+    Ok(Installed { lineage, tables, renewed, is_first })
+}
+
+/// What stands already, if it is all that is wanted; looked at without a write lock, because the
+/// usual restart has nothing to install.
+fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, Error> {
+    let Some(lineage) = lineage(conn)? else { return Ok(None) };
+    let mut tables = HashMap::new();
+    for (id, name) in numbered(conn)? {
+        tables.insert(name, id);
+    }
+    for table in &catalog.tables {
+        let Some(id) = tables.get(&table.name) else { return Ok(None) };
+        if installed_on(conn, &table.name)? != render(table, *id)
+            || fires_after_foreign(conn, &table.name)?
+        {
+            return Ok(None);
+        }
+    }
+    if key_width(conn)? < widest_key(catalog) {
+        return Ok(None);
+    }
+    Ok(Some(Installed { lineage, tables, renewed: Vec::new(), is_first: false }))
+}
+
+fn widest_key(catalog: &Catalog) -> usize {
+    catalog.tables.iter().map(Table::key_width).max().unwrap_or(1)
+}
+
+fn key_width(conn: &Connection) -> Result<usize, Error> {
+    conn.query_row("select key_width from _lite2pg_meta where id = 1", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .map(|width| usize::try_from(width).unwrap_or(0))
+    .map_err(Error::sqlite("read the width of the changelog"))
+}
+
+/// Makes our tables, or widens the changelog for a longer key. Says whether they were new.
+fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
+    let wanted = widest_key(catalog);
+    if lineage(conn)?.is_some() {
+        let doing = "widen the changelog";
+        let have = key_width(conn)?;
+        for column in have + 1..=wanted {
+            let widen = format!("alter table _lite2pg_changelog add column k{column}");
+            conn.execute_batch(&widen).map_err(Error::sqlite(doing))?;
+        }
+        if have < wanted {
+            let width = i64::try_from(wanted).expect("a table has at most 32,767 columns");
+            conn.execute("update _lite2pg_meta set key_width = ?1", [width])
+                .map_err(Error::sqlite(doing))?;
+        }
+        return Ok(false);
+    }
+    let doing = "create the changelog";
+    let sql = fill(CHANGELOG, &[("key_columns", &key_names(wanted))]);
+    conn.execute_batch(&sql).map_err(Error::sqlite(doing))?;
+    conn.execute(
+        "insert into _lite2pg_meta (id, format, source_id, generation, key_width)
+         values (1, ?1, ?2, 1, ?3)",
+        rusqlite::params![
+            FORMAT,
+            uuid::Uuid::new_v4().to_string(),
+            i64::try_from(wanted).expect("a table has at most 32,767 columns"),
+        ],
+    )
+    .map_err(Error::sqlite(doing))?;
+    Ok(true)
+}
+
+/// The numbers given to tables so far.
+fn numbered(conn: &Connection) -> Result<Vec<(TableId, String)>, Error> {
+    let doing = "read the captured tables";
+    let mut statement = conn
+        .prepare("select id, name from _lite2pg_tables order by id")
+        .map_err(Error::sqlite(doing))?;
+    let rows = statement
+        .query_map([], |row| Ok((TableId(row.get(0)?), row.get(1)?)))
+        .map_err(Error::sqlite(doing))?;
+    rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))
+}
+
+/// Gives each new table a number. A number is never given twice: entries of a dropped table may
+/// still stand in the changelog.
+fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String, TableId>, Error> {
+    let doing = "number the captured tables";
+    let mut tables: HashMap<String, TableId> =
+        numbered(conn)?.into_iter().map(|(id, name)| (name, id)).collect();
+    for table in &catalog.tables {
+        if !tables.contains_key(&table.name) {
+            conn.execute("insert into _lite2pg_tables (name) values (?1)", [&table.name])
+                .map_err(Error::sqlite(doing))?;
+            tables.insert(table.name.clone(), TableId(conn.last_insert_rowid()));
+        }
+    }
+    Ok(tables)
+}
+
+/// Our triggers on one table as they stand, by name.
+fn installed_on(conn: &Connection, table: &str) -> Result<Vec<Trigger>, Error> {
+    let doing = "read the triggers";
+    let mut statement = conn
+        .prepare_cached(
+            "select name, sql from sqlite_schema
+              where type = 'trigger' and tbl_name = ?1 and substr(name, 1, 9) = ?2 order by name",
+        )
+        .map_err(Error::sqlite(doing))?;
+    let rows = statement
+        .query_map([table, OURS], |row| Ok(Trigger { name: row.get(0)?, sql: row.get(1)? }))
+        .map_err(Error::sqlite(doing))?;
+    rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))
+}
+
+/// Whether a trigger of the application was created after ours.
+///
+/// SQLite fires the newest first. One that says RAISE(IGNORE) keeps those after it from firing
+/// while the row stays written (<https://www.sqlite.org/lang_createtrigger.html>), so ours must
+/// be the newest.
+fn fires_after_foreign(conn: &Connection, table: &str) -> Result<bool, Error> {
+    conn.prepare_cached(
+        "select coalesce(max(case when substr(name, 1, 9) <> ?2 then rowid end), 0)
+              > coalesce(min(case when substr(name, 1, 9) = ?2 then rowid end), 0)
+           from sqlite_schema where type = 'trigger' and tbl_name = ?1",
+    )
+    .and_then(|mut statement| statement.query_row([table, OURS], |row| row.get(0)))
+    .map_err(Error::sqlite("read the order of triggers"))
+}
+
+fn renew(conn: &Connection, table: &Table, wanted: &[Trigger]) -> Result<(), Error> {
+    let compiled_before = compiles(conn, table).is_ok();
+    for old in installed_on(conn, &table.name)? {
+        conn.execute_batch(&format!("drop trigger {}", Ident::new(old.name)))
+            .map_err(Error::sqlite("drop an outdated trigger"))?;
+    }
+    for trigger in wanted {
+        conn.execute_batch(&trigger.sql)
+            .map_err(|source| Error::TriggerRefused { table: table.name.clone(), source })?;
+    }
+    failpoint::hit(failpoint::INSTALL_TABLE_DONE);
+    // A trigger is only resolved when a statement fires it, which would be the application's.
+    match compiles(conn, table) {
+        Err(source) if compiled_before => {
+            Err(Error::TriggerRefused { table: table.name.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compiles, without running them, the statements that fire the triggers of a table.
+fn compiles(conn: &Connection, table: &Table) -> Result<(), rusqlite::Error> {
+    let name = table.ident();
+    let column = table.columns.iter().find(|column| column.generated.is_none());
+    conn.prepare(&format!("insert into {name} default values"))?;
+    conn.prepare(&format!("delete from {name}"))?;
+    if let Some(column) = column {
+        let column = Ident::new(&column.name);
+        conn.prepare(&format!("update {name} set {column} = {column}"))?;
+    }
+    Ok(())
+}
+
+/// Removes every trigger and table of ours; `sqlite_schema` is then as it was before.
+///
+/// Returns how many objects went. A crash leaves all of it or none.
+pub fn uninstall(source: &mut Source) -> Result<usize, Error> {
+    let doing = "uninstall";
+    source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite(doing))?;
+    let transaction = source
+        .conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(Error::sqlite(doing))?;
+    let ours: Vec<(String, String)> = transaction
+        .prepare(
+            "select type, name from sqlite_schema
+              where type in ('trigger', 'table') and substr(name, 1, 9) = ?1
+              order by type = 'table', name",
+        )
+        .and_then(|mut statement| {
+            statement.query_map([OURS], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .map_err(Error::sqlite(doing))?;
+    for (kind, name) in &ours {
+        transaction
+            .execute_batch(&format!("drop {kind} {}", Ident::new(name)))
+            .map_err(Error::sqlite(doing))?;
+    }
+    failpoint::hit(failpoint::UNINSTALL_BEFORE_COMMIT);
+    transaction.commit().map_err(Error::sqlite(doing))?;
+    source.schema_version = None;
+    Ok(ours.len())
+}
+
+/// The triggers of one table, sorted by name.
+pub fn render(table: &Table, id: TableId) -> Vec<Trigger> {
+    let names = key_names(table.key_width());
+    let ident = table.ident().to_string();
+    let id = id.0.to_string();
+    let (new_key, old_key) = (key_exprs(table, "new."), key_exprs(table, "old."));
+    let common = [
+        ("table", ident.as_str()),
+        ("table_id", id.as_str()),
+        ("key_columns", names.as_str()),
+        ("new_key", new_key.as_str()),
+        ("old_key", old_key.as_str()),
+    ];
+    let make = |template: &str, action: &str, more: &[(&str, &str)]| {
+        let name = format!("{OURS}{}_{action}", table.name);
+        let trigger = Ident::new(&name).to_string();
+        let mut values = vec![("trigger", trigger.as_str())];
+        values.extend_from_slice(&common);
+        values.extend_from_slice(more);
+        // SQLite stores the two first words in capitals, whatever was written.
+        let sql = fill(template, &values).replacen("create trigger", "CREATE TRIGGER", 1);
+        Trigger { name, sql }
+    };
+    let mut triggers = vec![
+        make(DELETE, "delete", &[]),
+        make(INSERT, "insert", &[]),
+        make(REKEY, "rekey", &[("key_changed", &key_changed(table))]),
+        make(UPDATE, "update", &[]),
+    ];
+    for event in ["insert", "update"] {
+        let statements = collisions(table, event, &common);
+        if !statements.is_empty() {
+            let action = format!("collide_{event}");
+            triggers.push(make(COLLIDE, &action, &[("event", event), ("statements", &statements)]));
+        }
+    }
+    triggers.sort_by(|one, other| one.name.cmp(&other.name));
+    triggers
+}
+
+/// Replaces `{{name}}`s in one pass, so that a value is never searched for placeholders, and
+/// leaves out the header comment and the final semicolon, as SQLite does.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let body: Vec<&str> =
+        template.lines().skip_while(|line| line.starts_with("--") || line.is_empty()).collect();
+    let mut rest = body.join("\n");
+    let mut filled = String::with_capacity(rest.len() * 2);
+    while let Some(start) = rest.find("{{") {
+        let end = rest[start..].find("}}").expect("a placeholder is closed") + start;
+        let name = &rest[start + 2..end];
+        let value = values
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+            .expect("a template names placeholders that the renderer knows");
+        filled.push_str(&rest[..start]);
+        filled.push_str(value);
+        rest = rest.split_off(end + 2);
+    }
+    filled.push_str(&rest);
+    let trimmed = filled.trim_end();
+    if template == COLLIDE_INDEX {
+        return trimmed.to_owned();
+    }
+    trimmed.strip_suffix(';').unwrap_or(trimmed).to_owned()
+}
+
+fn key_names(width: usize) -> String {
+    (1..=width).map(|column| format!("k{column}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The names under which the values of a key can be read, in key order.
+fn key_terms(table: &Table) -> Vec<String> {
+    match &table.key {
+        Key::RowidAlias(column) => vec![column_name(table, *column)],
+        Key::Columns(columns) => columns.iter().map(|column| column_name(table, *column)).collect(),
+        Key::HiddenRowid => vec![table.rowid_name.unwrap_or("rowid").to_owned()],
+    }
+}
+
+fn column_name(table: &Table, column: usize) -> String {
+    Ident::new(&table.columns[column].name).to_string()
+}
+
+fn key_exprs(table: &Table, prefix: &str) -> String {
+    key_terms(table).iter().map(|term| format!("{prefix}{term}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Bytewise, so that a change of case under NOCASE counts.
+fn key_changed(table: &Table) -> String {
+    key_terms(table)
+        .iter()
+        .map(|term| format!("old.{term} is not new.{term} collate binary"))
+        .collect::<Vec<_>>()
+        .join(" or ")
+}
+
+/// One statement per unique index through which REPLACE could remove a row of another key.
+fn collisions(table: &Table, event: &str, common: &[(&str, &str)]) -> String {
+    let mut conditions = Vec::new();
+    // A rowid given by hand can throw out the row that has it, whatever names the rows.
+    if let (Key::Columns(_), Some(rowid), None) = (&table.key, table.rowid_name, table.rowid_alias)
+    {
+        conditions.push(format!("{rowid} = new.{rowid}"));
+    }
+    if let (Key::Columns(_), Some(alias)) = (&table.key, table.rowid_alias) {
+        let alias = column_name(table, alias);
+        conditions.push(format!("{alias} = new.{alias}"));
+    }
+    for index in table.indexes.iter().filter(|index| index.unique) {
+        let names_the_row = index.predicate.is_none()
+            && index.columns.iter().all(|column| column.collation.eq_ignore_ascii_case("binary"))
+            && index_is_key(table, index);
+        if !names_the_row && let Some(condition) = collides(table, index) {
+            conditions.push(condition);
+        }
+    }
+    let row_key = key_terms(table).join(", ");
+    let mut statements = String::new();
+    for condition in conditions {
+        let condition = match event {
+            "update" => format!("{condition} and {}", not_itself(table)),
+            _ => condition,
+        };
+        let mut values = common.to_vec();
+        values.push(("row_key", &row_key));
+        values.push(("collides", &condition));
+        if !statements.is_empty() {
+            statements.push('\n');
+        }
+        statements.push_str(&fill(COLLIDE_INDEX, &values));
+    }
+    statements
+}
+
+fn index_is_key(table: &Table, index: &crate::table::Index) -> bool {
+    let terms: Vec<usize> = index
+        .columns
+        .iter()
+        .filter_map(|column| match column.term {
+            IndexTerm::Column(position) => Some(position),
+            _ => None,
+        })
+        .collect();
+    terms.len() == index.columns.len() && table.key == Key::Columns(terms)
+}
+
+/// True for every row but the one being updated.
+fn not_itself(table: &Table) -> String {
+    if let Some(rowid) = table.rowid_name {
+        return format!("{rowid} <> old.{rowid}");
+    }
+    let same: Vec<_> = key_terms(table)
+        .iter()
+        .map(|term| format!("{term} is old.{term} collate binary"))
+        .collect();
+    format!("not ({})", same.join(" and "))
+}
+
+/// The condition under which another row stands in the way on one unique index; `None` where the
+/// index's text could not be read (the installer then finds no such index in the plan, and the
+/// catalog has listed the table as not captured).
+fn collides(table: &Table, index: &crate::table::Index) -> Option<String> {
+    let mut condition = String::new();
+    for column in &index.columns {
+        let (own, new) = match &column.term {
+            IndexTerm::Column(position) => {
+                (column_name(table, *position), incoming_column(table, *position))
+            }
+            IndexTerm::Rowid => {
+                let rowid = table.rowid_name?;
+                (rowid.to_owned(), format!("new.{rowid}"))
+            }
+            IndexTerm::Expr(expr) => {
+                let expr = expr.as_deref()?;
+                (format!("({expr})"), incoming_expr(table, expr))
+            }
+        };
+        if !condition.is_empty() {
+            condition.push_str(" and ");
+        }
+        write!(condition, "{own} collate {} = {new}", Ident::new(&column.collation))
+            .expect("writing to a string cannot fail");
+    }
+    if let Some(predicate) = &index.predicate {
+        // What the new row says does not matter: too many entries are harmless.
+        write!(condition, " and ({predicate})").expect("writing to a string cannot fail");
+    }
+    Some(condition)
+}
+
+/// What a column will hold once the row is stored. REPLACE puts the default in place of a NULL
+/// that NOT NULL forbids, after the BEFORE triggers ran.
+fn incoming_column(table: &Table, position: usize) -> String {
+    let column = &table.columns[position];
+    let name = Ident::new(&column.name);
+    if let Some(expr) = column.generated.as_ref().and_then(|generated| generated.expr.as_deref())
+        && mentioned(table, expr).iter().any(|position| replaced_null(table, *position).is_some())
+    {
+        return incoming_expr(table, expr);
+    }
+    match replaced_null(table, position) {
+        Some(default) => format!("coalesce(new.{name}, {default})"),
+        None => format!("new.{name}"),
+    }
+}
+
+/// An expression over the incoming row: its columns are offered under their own names by a
+/// one-row subquery, so the expression stands as it was written.
+fn incoming_expr(table: &Table, expr: &str) -> String {
+    let columns: Vec<String> = mentioned(table, expr)
+        .into_iter()
+        .map(|position| {
+            format!("{} as {}", incoming_column(table, position), column_name(table, position))
+        })
+        .collect();
+    if columns.is_empty() {
+        return format!("({expr})");
+    }
+    format!("(select {expr} from (select {}) as {})", columns.join(", "), table.ident())
+}
+
+/// The columns whose names occur in an expression. One too many is harmless.
+fn mentioned(table: &Table, expr: &str) -> Vec<usize> {
+    let lower = expr.to_lowercase();
+    let is_word =
+        |character: char| character.is_alphanumeric() || character == '_' || character == '$';
+    let occurs = |name: &str| {
+        lower.match_indices(name).any(|(start, found)| {
+            let before = lower[..start].chars().next_back();
+            let after = lower[start + found.len()..].chars().next();
+            !before.is_some_and(is_word) && !after.is_some_and(is_word)
+        })
+    };
+    (0..table.columns.len())
+        .filter(|position| {
+            let name = table.columns[*position].name.to_lowercase();
+            occurs(&name) || occurs(&name.replace('"', "\"\""))
+        })
+        .collect()
+}
+
+/// The default that stands in for NULL under REPLACE, as an expression, if the column has one.
+fn replaced_null(table: &Table, position: usize) -> Option<String> {
+    let column = &table.columns[position];
+    if !column.not_null {
+        return None;
+    }
+    let default = column.default.as_deref()?.trim();
+    if let Some(quoted) = default.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        return Some(Literal(&quoted.replace("\"\"", "\"")).to_string());
+    }
+    // A bare word is a string to DEFAULT and a column to any other expression.
+    const WORDS: [&str; 6] =
+        ["null", "true", "false", "current_timestamp", "current_date", "current_time"];
+    let is_bare = default.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && default.chars().all(|character| character.is_alphanumeric() || character == '_');
+    if is_bare && !WORDS.contains(&default.to_ascii_lowercase().as_str()) {
+        return Some(Literal(default).to_string());
+    }
+    Some(format!("({default})"))
+}
