@@ -6,4 +6,8 @@ mod server;
 
 mod judge;
 
+mod generator;
 mod reference;
+
+mod capture;
+mod random;
