@@ -73,7 +73,7 @@ fn kind(declared: &str) -> &'static str {
     let has = |word: &str| declared.contains(word);
     if has("INT") {
         "bigint"
-    } else if has("CHAR") || has("TEXT") {
+    } else if has("CHAR") || has("CLOB") || has("TEXT") {
         "text"
     } else if has("BLOB") {
         "bytea"

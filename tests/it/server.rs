@@ -80,7 +80,10 @@ impl Target {
 
     /// The same, where failure fails the test.
     pub fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        self.try_query(sql).unwrap_or_else(|error| panic!("{error:?}\nin {sql}"))
+        self.try_query(sql).unwrap_or_else(|error| {
+            let shown = &sql[..sql.floor_char_boundary(2_000)];
+            panic!("{error:?}\nin {shown}")
+        })
     }
 
     /// Runs statements that give nothing back.

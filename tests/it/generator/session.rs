@@ -14,6 +14,7 @@ use super::dice::Dice;
 use super::features::{Feature, Features};
 use super::schema::{Reference, Schema, Shape, TURNED};
 use super::snapshot::{Change, Snapshot, cell};
+use super::values::Kind;
 use super::statements::{Author, Effect, Statement, Step, Unit};
 
 /// Statements that are kept to be shown.
@@ -114,7 +115,7 @@ impl<'a> Session<'a> {
             self.run_unit(&unit, watcher)?;
         }
         self.count_values();
-        Ok(())
+        self.check_classes()
     }
 
     /// The last statements, oldest first.
@@ -332,6 +333,26 @@ impl<'a> Session<'a> {
             self.history.pop_front();
         }
         self.history.push_back(format!("/* {at} */ {sql}"));
+    }
+
+    /// The workload promises to keep values in their column's storage class.
+    fn check_classes(&self) -> Result<(), String> {
+        for (table, rows) in self.schema.tables.iter().zip(&self.committed.tables) {
+            for (at, column) in table.columns.iter().enumerate() {
+                let classes: &[u8] = match column.kind {
+                    Kind::Integer | Kind::Flag => b"ni",
+                    Kind::Real => b"nr",
+                    Kind::Text => b"nt",
+                    Kind::Blob => b"nb",
+                    Kind::Numeric => b"nir",
+                };
+                if rows.iter().any(|row| !classes.contains(&row[at + 1][0])) {
+                    let (table, column) = (&table.name, &column.name);
+                    return Err(format!("{table:?}.{column:?} holds another storage class"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Counts the awkward values that are there now.

@@ -224,7 +224,9 @@ impl<'a> Author<'a> {
             Role::Unique | Role::Parent | Role::Defaulted => values::unique(kind, self.dice),
             Role::Payload | Role::Generated if column == table.number => {
                 // Small numbers meet triggers, checks and partial indexes.
-                if self.dice.percent(80) {
+                if table.ignores_seven && self.dice.percent(15) {
+                    "7".into()
+                } else if self.dice.percent(80) {
                     self.dice.below(16).to_string()
                 } else {
                     values::payload(kind, self.dice)
