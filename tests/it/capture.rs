@@ -25,6 +25,9 @@ const STATEMENTS_PER_SCHEMA: u64 = 1_500;
 /// The ways in which the rows of one table may be named: places in a snapshot's row.
 type Candidates = Vec<Vec<usize>>;
 
+/// The columns of the rows with one key, before and after.
+type Sides<'a> = (Vec<&'a [Cell]>, Vec<&'a [Cell]>);
+
 /// Holds the changelog against the rows.
 struct Coverage<'a> {
     schema: &'a Schema,
@@ -155,7 +158,7 @@ impl<'a> Coverage<'a> {
 
 /// The keys under which the rows differ.
 fn differing_keys(candidate: &[usize], before: &[Row], after: &[Row]) -> Vec<Vec<Cell>> {
-    let mut rows: HashMap<Vec<&Cell>, (Vec<&[Cell]>, Vec<&[Cell]>)> = HashMap::new();
+    let mut rows: HashMap<Vec<&Cell>, Sides<'_>> = HashMap::new();
     for row in before {
         rows.entry(candidate.iter().map(|at| &row[*at]).collect()).or_default().0.push(&row[1..]);
     }

@@ -434,7 +434,7 @@ fn target_rows(
 ) -> Vec<Vec<Form>> {
     let columns: Vec<String> = pairs.iter().map(|pair| quoted(&pair.target_name)).collect();
     let rows = target.query(&format!(
-        "select {} from only {}.{}",
+        "select {} from {}.{}",
         columns.join(", "),
         quoted(schema),
         quoted(&table.name)
@@ -729,7 +729,8 @@ mod tests {
             (4, 0, 5e-324, 'it''s 😀', x'61', -7);
         create table bag (t text, i integer);
         insert into bag values ('x', 1), ('x', 1), ('y', null), (null, null);
-        create table \"a \"\"b\"\"\n%\" (\"select\" text primary key, \"100 %\" integer) without rowid;
+        create table \"a \"\"b\"\"\n%\"
+            (\"select\" text primary key, \"100 %\" integer) without rowid;
         insert into \"a \"\"b\"\"\n%\" values ('a', 1), ('A', 2), ('a ', 3);
     ";
 
@@ -824,6 +825,16 @@ mod tests {
                 .expect_err("fifty rows too many");
         assert_eq!((found.total, found.first.len()), (50, DESCRIBED_MAX));
         assert!(found.to_string().len() < 20_000);
+    }
+
+    /// The hidden rowid is no extra column, but a wrong one is a difference.
+    #[test]
+    fn the_hidden_rowid_is_compared() {
+        let fill = "alter table bag add _lite2pg_rowid bigint; delete from bag; \
+                    insert into bag values ('x', 1, 1), ('x', 1, 2), ('y', null, 3)";
+        judged(&format!("{fill}, (null, null, 4)")).unwrap_or_else(|found| panic!("{found}"));
+        let found = judged(&format!("{fill}, (null, null, 5)")).expect_err("5 is not 4");
+        assert_eq!(found.total, 2, "{found}");
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Daemon {
             }
             if deadline < Instant::now() {
                 let talk = self.talk();
-                return Err(format!("not drained in {DRAIN_MAX:?}: (head, applied) {place}\n{talk}"));
+                return Err(format!(
+                    "not drained in {DRAIN_MAX:?}: (head, applied) {place}\n{talk}"
+                ));
             }
             std::thread::park_timeout(LOOK_INTERVAL);
         }
@@ -138,7 +140,8 @@ impl Daemon {
 
     /// The applied position and whether the target is consistent; `None` before there is one.
     fn applied(&self) -> Option<(i64, bool)> {
-        let rows = self.target.try_query("select applied, consistent from lite2pg.position").ok()?;
+        let rows =
+            self.target.try_query("select applied, consistent from lite2pg.position").ok()?;
         match rows.first()?.as_slice() {
             [Some(applied), Some(consistent)] => Some((applied.parse().ok()?, consistent == "t")),
             _ => None,
@@ -330,7 +333,8 @@ fn read_bank(
     with_product: bool,
 ) -> Result<Audit, String> {
     let target = Target::connect(url);
-    let consistent = if with_product { "(select consistent from lite2pg.position)" } else { "true" };
+    let consistent =
+        if with_product { "(select consistent from lite2pg.position)" } else { "true" };
     let sql = format!(
         "select {consistent}, count(*), sum(balance), \
          md5(string_agg(id || ' ' || balance, ',' order by id)) from public.account"
@@ -405,8 +409,7 @@ mod tests {
             let mut dice = Dice::new(7);
             let schema = Schema::random(&mut dice);
             let file = directory.path().join("source.db");
-            let mut session =
-                Session::create(&file, &schema, "wal").expect("the schema is valid");
+            let mut session = Session::create(&file, &schema, "wal").expect("the schema is valid");
             session.run(500, &mut dice, &mut |_, _| Ok(())).expect("the statements are valid");
             session.history()
         };

@@ -112,6 +112,10 @@ fn url_of(url: &str, database: &str) -> String {
     format!("{}/{database}{options}", &head[..path])
 }
 
+/// Waits for the end of its input, then stops the server and removes its directory.
+const KEEPER_SCRIPT: &str = "trap '' INT TERM HUP; read -r line; \
+    \"$0\" -D \"$1\" -m immediate -s stop; cd /; rm -rf \"$2\"";
+
 /// Makes and starts a cluster below the temporary directory; a shell that waits for our end of a
 /// pipe to close stops and removes it.
 fn start_private_cluster() -> String {
@@ -149,7 +153,7 @@ fn start_private_cluster() -> String {
         .arg("start"));
     let keeper = as_owner(Path::new("/bin/sh"), owner, &directory)
         .arg("-c")
-        .arg("trap '' INT TERM HUP; read -r line; \"$0\" -D \"$1\" -m immediate -s stop; cd /; rm -rf \"$2\"")
+        .arg(KEEPER_SCRIPT)
         .arg(programs.join("pg_ctl"))
         .arg(&data)
         .arg(&directory)

@@ -47,7 +47,8 @@ pub fn transfer(accounts: usize, dice: &mut Dice) -> Vec<String> {
         let payee = payees[0];
         statements.push(format!("UPDATE account SET id = -id WHERE id IN ({payer}, {payee})"));
         statements.push(format!(
-            "UPDATE account SET id = CASE id WHEN -{payer} THEN {payee} ELSE {payer} END WHERE id < 0"
+            "UPDATE account SET id = CASE id WHEN -{payer} THEN {payee} ELSE {payer} END \
+             WHERE id < 0"
         ));
     }
     statements

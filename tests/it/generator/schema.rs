@@ -163,13 +163,42 @@ const VERBS: &[&str] = &["REPLACE", "IGNORE", "FAIL", "ROLLBACK", "ABORT"];
 const ACTIONS: &[&str] = &["CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION"];
 
 const HOSTILE_TABLES: &[&str] = &[
-    "a \"quoted\" name", "it's", "two\nlines", "100%", "😀 emoji", LONG_NAME, "select", "Order",
-    " leading blank", "semi;colon -- comment", "back\\slash", "{{name}}", "$1 ?", "user", "tab\t",
+    "a \"quoted\" name",
+    "it's",
+    "two\nlines",
+    "100%",
+    "😀 emoji",
+    LONG_NAME,
+    "select",
+    "Order",
+    " leading blank",
+    "semi;colon -- comment",
+    "back\\slash",
+    "{{name}}",
+    "$1 ?",
+    "user",
+    "tab\t",
 ];
 
 const HOSTILE_COLUMNS: &[&str] = &[
-    "\"", "'", "new\nline", "%s", "😀", LONG_NAME, "table", "From", " ", "a;b", "\\", "{{key}}",
-    "$1", "current_user", "NEW", "old", "seq", "tbl",
+    "\"",
+    "'",
+    "new\nline",
+    "%s",
+    "😀",
+    LONG_NAME,
+    "table",
+    "From",
+    " ",
+    "a;b",
+    "\\",
+    "{{key}}",
+    "$1",
+    "current_user",
+    "NEW",
+    "old",
+    "seq",
+    "tbl",
 ];
 
 impl Table {
@@ -266,7 +295,8 @@ impl Schema {
 
     fn add_triggers(&mut self, dice: &mut Dice) {
         let (log, count) = ("\"trigger log\"", "\"trigger count\"");
-        self.ddl.push(format!("CREATE TABLE {log} (id INTEGER PRIMARY KEY, what TEXT, note INTEGER)"));
+        self.ddl
+            .push(format!("CREATE TABLE {log} (id INTEGER PRIMARY KEY, what TEXT, note INTEGER)"));
         self.ddl.push(format!("CREATE TABLE {count} (name TEXT NOT NULL PRIMARY KEY, n INTEGER)"));
         for (at, table) in self.tables.iter_mut().enumerate() {
             let (name, number) = (table.sql(), table.column(table.number));
@@ -300,7 +330,8 @@ impl Schema {
             if table.turns_five {
                 self.ddl.push(format!(
                     "CREATE TRIGGER user_turn_{at} AFTER INSERT ON {name} \
-                     WHEN NEW.{number} = 5 BEGIN UPDATE {name} SET {number} = {TURNED} WHERE {}; END",
+                     WHEN NEW.{number} = 5 \
+                     BEGIN UPDATE {name} SET {number} = {TURNED} WHERE {}; END",
                     table.same_row("NEW")
                 ));
             }
@@ -421,9 +452,13 @@ impl<'a> Builder<'a> {
             let clauses = format!("CHECK ({} <> 13)", self.table.column(number));
             self.table.columns[number].clauses = clauses;
         }
-        for (name, kind) in
-            [("r", Kind::Real), ("t", Kind::Text), ("b", Kind::Blob), ("n", Kind::Numeric), ("f", Kind::Flag)]
-        {
+        for (name, kind) in [
+            ("r", Kind::Real),
+            ("t", Kind::Text),
+            ("b", Kind::Blob),
+            ("n", Kind::Numeric),
+            ("f", Kind::Flag),
+        ] {
             let possible = self.table.shape != Shape::Strict || !matches!(name, "n" | "f");
             if possible && self.dice.percent(50) {
                 self.push(name, kind, Role::Payload, true, "");
@@ -432,7 +467,13 @@ impl<'a> Builder<'a> {
         if self.dice.percent(30) {
             let verb = self.dice.pick(VERBS);
             self.table.verbs.push(verb);
-            self.push("p", Kind::Integer, Role::Unique, true, &format!("UNIQUE ON CONFLICT {verb}"));
+            self.push(
+                "p",
+                Kind::Integer,
+                Role::Unique,
+                true,
+                &format!("UNIQUE ON CONFLICT {verb}"),
+            );
         }
         if self.dice.percent(65) {
             self.add_unique(schema.tables.len());
@@ -689,7 +730,8 @@ impl<'a> Builder<'a> {
         let (on_delete, on_update) = (self.dice.pick(ACTIONS), self.dice.pick(ACTIONS));
         let deferred = if self.dice.percent(30) { " DEFERRABLE INITIALLY DEFERRED" } else { "" };
         self.constraints.push(format!(
-            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {on_delete} ON UPDATE {on_update}{deferred}",
+            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {on_delete} \
+             ON UPDATE {on_update}{deferred}",
             self.table.list(&columns),
             parent_table.sql(),
             parent_table.list(&parent_table.key),

@@ -14,8 +14,8 @@ use super::dice::Dice;
 use super::features::{Feature, Features};
 use super::schema::{Reference, Schema, Shape, TURNED};
 use super::snapshot::{Change, Snapshot, cell};
-use super::values::Kind;
 use super::statements::{Author, Effect, Statement, Step, Unit};
+use super::values::Kind;
 
 /// Statements that are kept to be shown.
 const HISTORY_MAX: usize = 40;
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
                 let Some(place) = known(name) else { return Ok(()) };
                 self.execute(at, &format!("ROLLBACK TO {name}"))?;
                 let now = self.read(at)?;
-        let before = std::mem::replace(&mut self.current, now);
+                let before = std::mem::replace(&mut self.current, now);
                 if before != self.current {
                     self.features.count(Feature::SavepointRolledBack);
                     if 0 < place {

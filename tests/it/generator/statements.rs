@@ -348,7 +348,8 @@ impl<'a> Author<'a> {
     fn replace(&mut self, at: usize) -> Statement {
         let table = &self.schema.tables[at];
         let columns = table.list(&table.insertable());
-        let sql = format!("REPLACE INTO {} ({columns}) VALUES {}", table.sql(), self.new_row(table));
+        let sql =
+            format!("REPLACE INTO {} ({columns}) VALUES {}", table.sql(), self.new_row(table));
         Statement { sql, table: at, aims: vec![(Feature::ReplaceVerb, Effect::Removed(1))] }
     }
 
@@ -366,7 +367,10 @@ impl<'a> Author<'a> {
                 match role {
                     Role::Defaulted if defaulted => "NULL".into(),
                     _ if unique.columns.contains(column) && case_alone => {
-                        format!("CASE WHEN upper({name}) <> {name} THEN upper({name}) ELSE {name} || ' ' END")
+                        format!(
+                            "CASE WHEN upper({name}) <> {name} THEN upper({name}) \
+                             ELSE {name} || ' ' END"
+                        )
                     }
                     _ if unique.columns.contains(column) => name,
                     Role::Unique | Role::Parent => "NULL".into(),
@@ -431,9 +435,11 @@ impl<'a> Author<'a> {
         }
         let no_seven = !table.ignores_seven;
         let (clause, feature, effect) = match self.dice.below(6) {
-            0 if no_seven => {
-                (format!("ON CONFLICT {target} DO NOTHING"), Feature::UpsertNothing, Effect::Skipped)
-            }
+            0 if no_seven => (
+                format!("ON CONFLICT {target} DO NOTHING"),
+                Feature::UpsertNothing,
+                Effect::Skipped,
+            ),
             1 if no_seven => {
                 ("ON CONFLICT DO NOTHING".into(), Feature::UpsertNoTarget, Effect::Skipped)
             }
@@ -469,7 +475,8 @@ impl<'a> Author<'a> {
 
     fn update(&mut self, at: usize) -> Statement {
         let table = &self.schema.tables[at];
-        let verb = self.dice.pick(&["", "REPLACE", "REPLACE", "IGNORE", "FAIL", "ABORT", "ROLLBACK"]);
+        let verb =
+            self.dice.pick(&["", "REPLACE", "REPLACE", "IGNORE", "FAIL", "ABORT", "ROLLBACK"]);
         let candidates: Vec<usize> = (0..table.columns.len())
             .filter(|at| !matches!(table.columns[*at].role, Role::Key | Role::Generated))
             .collect();
@@ -523,7 +530,8 @@ impl<'a> Author<'a> {
         let (name, key) = (table.sql(), table.column(column));
         let verb = self.dice.pick(&["", " OR REPLACE", " OR IGNORE", " OR FAIL"]);
         let by = self.dice.pick(&["1", "-1", "20", "-20"]);
-        let sql = format!("UPDATE{verb} {name} SET {key} = {key} + {by} WHERE {key} BETWEEN 1 AND 60");
+        let sql =
+            format!("UPDATE{verb} {name} SET {key} = {key} + {by} WHERE {key} BETWEEN 1 AND 60");
         Statement { sql, table: at, aims: vec![(Feature::KeyShifted, Effect::Touched(3))] }
     }
 
@@ -537,9 +545,13 @@ impl<'a> Author<'a> {
         let condition = self.some_rows(table, 1);
         let (value, feature) = if table.columns[column].collation == "NOCASE" {
             let upper = format!("upper({key}) COLLATE BINARY");
-            (format!("CASE {upper} WHEN {key} THEN lower({key}) ELSE upper({key}) END"), Feature::CaseOnly)
+            (
+                format!("CASE {upper} WHEN {key} THEN lower({key}) ELSE upper({key}) END"),
+                Feature::CaseOnly,
+            )
         } else {
-            let value = format!("CASE WHEN 6 < length({key}) THEN rtrim({key}) ELSE {key} || ' ' END");
+            let value =
+                format!("CASE WHEN 6 < length({key}) THEN rtrim({key}) ELSE {key} || ' ' END");
             (value, Feature::BlanksOnly)
         };
         let sql = format!("UPDATE {name} SET {key} = {value} WHERE {condition}");
@@ -673,8 +685,11 @@ impl<'a> Author<'a> {
         let name = quoted(&view.name);
         let key = self.value(table, table.key[0]);
         let number = 1 + self.dice.below(12);
-        let same = format!("view_key IN (SELECT view_key FROM {name} ORDER BY view_key LIMIT 1 \
-                            OFFSET {})", self.dice.below(6));
+        let same = format!(
+            "view_key IN (SELECT view_key FROM {name} ORDER BY view_key LIMIT 1 \
+                            OFFSET {})",
+            self.dice.below(6)
+        );
         let (sql, feature) = match self.dice.below(3) {
             0 => {
                 let insert = format!("INSERT INTO {name} VALUES ({key}, {number})");
