@@ -17,7 +17,7 @@ use crate::generator::features::Features;
 use crate::generator::schema::Schema;
 use crate::generator::session::{Event, Session};
 use crate::generator::snapshot::{Cell, Row, Snapshot, cell};
-use crate::random::{number_from_env, schema_seed};
+use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 
 /// Statements on one schema.
 const STATEMENTS_PER_SCHEMA: u64 = 1_500;
@@ -234,6 +234,7 @@ fn check_schema(
     statements: u64,
     install: &dyn Fn(&Path, &Schema) -> Result<(), String>,
 ) -> Result<(Features, u64), String> {
+    let _replay = SeedOnPanic(seed);
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("source.db");
     let mut dice = Dice::new(seed);

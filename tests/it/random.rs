@@ -62,23 +62,54 @@ pub fn schema_seed(n: u64) -> u64 {
     first.wrapping_add(n.wrapping_mul(0x5851_f42d_4c95_7f2d)) & (u64::MAX >> 1)
 }
 
+/// Who is to make PostgreSQL follow the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// The product.
+    Product,
+    /// The stand-in.
+    Reference,
+    /// The stand-in, with one row too many.
+    Careless,
+}
+
 /// Whoever makes PostgreSQL follow the file.
 enum Follower {
     /// The product, running until it is told to stop.
     Product(Daemon),
-    /// The stand-in, which copies when asked to drain.
-    Reference(Target),
+    /// The stand-in, which copies when asked to drain, and then runs this.
+    Reference(Target, &'static str),
 }
 
 impl Follower {
-    /// Comes back once everything that is committed in the file is on the target.
-    fn drain(&mut self, file: &Path, url: &str) -> Result<(), String> {
+    fn start(who: Who, file: &Path, url: &str, directory: &Path) -> Self {
+        match who {
+            Who::Product => Self::Product(Daemon::start(file, url, directory)),
+            Who::Reference => Self::Reference(Target::connect(url), ""),
+            Who::Careless => Self::Reference(
+                Target::connect(url),
+                "insert into public.\"trigger count\" values ('planted', 1)",
+            ),
+        }
+    }
+
+    /// What the product said, if it is the product.
+    fn talk(&self) -> String {
         match self {
-            Self::Reference(target) => {
+            Self::Product(daemon) => daemon.talk(),
+            Self::Reference(..) => String::new(),
+        }
+    }
+
+    /// Comes back once everything that is committed in the file is on the target.
+    fn drain(&mut self, file: &Path) -> Result<(), String> {
+        match self {
+            Self::Reference(target, after) => {
                 reference::copy_everything(file, target);
+                target.run(after);
                 Ok(())
             }
-            Self::Product(daemon) => daemon.drain(file, url),
+            Self::Product(daemon) => daemon.drain(),
         }
     }
 }
@@ -112,7 +143,7 @@ impl Daemon {
         Self { child, log, target: Target::connect(url), source }
     }
 
-    fn drain(&mut self, _file: &Path, _url: &str) -> Result<(), String> {
+    fn drain(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + DRAIN_MAX;
         loop {
             let place = match (self.head(), self.applied()) {
@@ -176,8 +207,20 @@ impl Drop for Daemon {
     }
 }
 
+/// Says how to replay a schema when a test panics over it.
+pub struct SeedOnPanic(pub u64);
+
+impl Drop for SeedOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay with LITE2PG_SEED={}", self.0);
+        }
+    }
+}
+
 /// One schema from its first row to its last comparison.
-fn run_schema(seed: u64, statements: u64, with_product: bool) -> Result<(Features, u64), String> {
+fn run_schema(seed: u64, statements: u64, who: Who) -> Result<(Features, u64), String> {
+    let _replay = SeedOnPanic(seed);
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("source.db");
     let database = Database::create();
@@ -187,17 +230,13 @@ fn run_schema(seed: u64, statements: u64, with_product: bool) -> Result<(Feature
     let mut session = Session::create(&file, &schema, journal)?;
     // Some rows are there before the product is, and some are written while it starts.
     session.run(statements / 20, &mut dice, &mut |_, _| Ok(()))?;
-    let mut follower = if with_product {
-        Follower::Product(Daemon::start(&file, &database.url, directory.path()))
-    } else {
-        Follower::Reference(Target::connect(&database.url))
-    };
+    let mut follower = Follower::start(who, &file, &database.url, directory.path());
     let mut values = 0;
     let mut outcome = Ok(());
     for _ in 0..BURSTS_PER_SCHEMA {
         outcome = session
             .run(statements / BURSTS_PER_SCHEMA, &mut dice, &mut |_, _| Ok(()))
-            .and_then(|()| follower.drain(&file, &database.url))
+            .and_then(|()| follower.drain(&file))
             .and_then(|()| {
                 let Compared { values: more, .. } = judge::compare(&file, &database.url, "public")
                     .map_err(|differences| differences.to_string())?;
@@ -209,10 +248,7 @@ fn run_schema(seed: u64, statements: u64, with_product: bool) -> Result<(Feature
         }
     }
     outcome.map_err(|what| {
-        let talk = match &follower {
-            Follower::Product(daemon) => daemon.talk(),
-            Follower::Reference(_) => String::new(),
-        };
+        let talk = follower.talk();
         format!(
             "{what}\nseed {seed}, journal {journal}, schema:\n{};\nlast statements:\n{}\n{talk}\n\
              replay: LITE2PG_SEED={seed} LITE2PG_STATEMENTS={statements} \
@@ -225,7 +261,7 @@ fn run_schema(seed: u64, statements: u64, with_product: bool) -> Result<(Feature
 }
 
 /// Runs schema after schema on [`WORKERS`] threads until the statements are spent.
-fn run_schemas(statements: u64, with_product: bool) -> Features {
+fn run_schemas(statements: u64, who: Who) -> Features {
     let per_schema = STATEMENTS_PER_SCHEMA.min(statements);
     let schemas = statements.div_ceil(per_schema);
     let next = AtomicU64::new(0);
@@ -240,7 +276,7 @@ fn run_schemas(statements: u64, with_product: bool) -> Features {
                     if schemas <= n || failed.load(Ordering::Relaxed) {
                         return;
                     }
-                    match run_schema(schema_seed(n), per_schema, with_product) {
+                    match run_schema(schema_seed(n), per_schema, who) {
                         Ok((features, values)) => {
                             let mut total = total.lock().expect("nobody panics with it");
                             total.0.add(&features);
@@ -267,7 +303,7 @@ fn run_schemas(statements: u64, with_product: bool) -> Features {
 #[test]
 fn random_statements_leave_both_sides_equal() {
     let statements = number_from_env("LITE2PG_STATEMENTS", STATEMENTS);
-    let features = run_schemas(statements, true);
+    let features = run_schemas(statements, Who::Product);
     assert!(statements <= features.statements, "only {} ran", features.statements);
     if STATEMENTS <= statements {
         features.assert_all_nonzero();
@@ -281,9 +317,18 @@ struct Audit {
     fresh: u64,
 }
 
+/// Lets the reader of the bank end, also when the writer fails.
+struct EndsReader<'a>(&'a AtomicBool);
+
+impl Drop for EndsReader<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Moves money with `transfers` transactions while a reader on the target checks, in every
 /// snapshot, that no money is lost between accounts.
-fn run_bank(seed: u64, transfers: u64, with_product: bool) -> Result<Audit, String> {
+fn run_bank(seed: u64, transfers: u64, who: Who) -> Result<Audit, String> {
     const ACCOUNTS: usize = 40;
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let file = directory.path().join("bank.db");
@@ -296,15 +341,12 @@ fn run_bank(seed: u64, transfers: u64, with_product: bool) -> Result<Audit, Stri
             bank::schema(ACCOUNTS)
         ))
         .expect("the schema is valid");
-    let mut follower = if with_product {
-        Follower::Product(Daemon::start(&file, &database.url, directory.path()))
-    } else {
-        Follower::Reference(Target::connect(&database.url))
-    };
-    follower.drain(&file, &database.url)?;
+    let mut follower = Follower::start(who, &file, &database.url, directory.path());
+    follower.drain(&file)?;
     let done = AtomicBool::new(false);
     let audit = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read_bank(&database.url, ACCOUNTS, &done, with_product));
+        let ends = EndsReader(&done);
+        let reader = scope.spawn(|| read_bank(&database.url, ACCOUNTS, &done, who));
         let mut dice = Dice::new(seed);
         for n in 0..transfers {
             let statements = bank::transfer(ACCOUNTS, &mut dice).join("; ");
@@ -312,12 +354,12 @@ fn run_bank(seed: u64, transfers: u64, with_product: bool) -> Result<Audit, Stri
             source
                 .execute_batch(&format!("begin immediate; {statements}; {end}"))
                 .unwrap_or_else(|error| panic!("{error}: {statements}"));
-            if let (Follower::Reference(_), 0) = (&follower, n % 20) {
-                follower.drain(&file, &database.url)?;
+            if let (Follower::Reference(..), 0) = (&follower, n % 20) {
+                follower.drain(&file)?;
             }
         }
-        let drained = follower.drain(&file, &database.url);
-        done.store(true, Ordering::Relaxed);
+        let drained = follower.drain(&file);
+        drop(ends);
         let audit = reader.join().expect("the reader does not panic");
         drained.and(audit)
     })?;
@@ -326,15 +368,10 @@ fn run_bank(seed: u64, transfers: u64, with_product: bool) -> Result<Audit, Stri
 }
 
 /// Reads the bank until `done`, once at least.
-fn read_bank(
-    url: &str,
-    accounts: usize,
-    done: &AtomicBool,
-    with_product: bool,
-) -> Result<Audit, String> {
+fn read_bank(url: &str, accounts: usize, done: &AtomicBool, who: Who) -> Result<Audit, String> {
     let target = Target::connect(url);
     let consistent =
-        if with_product { "(select consistent from lite2pg.position)" } else { "true" };
+        if who == Who::Product { "(select consistent from lite2pg.position)" } else { "true" };
     let sql = format!(
         "select {consistent}, count(*), sum(balance), \
          md5(string_agg(id || ' ' || balance, ',' order by id)) from public.account"
@@ -369,7 +406,8 @@ fn read_bank(
 #[test]
 fn every_snapshot_of_the_bank_has_the_same_sum() {
     let seed = schema_seed(0);
-    let audit = run_bank(seed, 3_000, true).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    let audit =
+        run_bank(seed, 3_000, Who::Product).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     println!("{} snapshots, {} of them fresh", audit.snapshots, audit.fresh);
     assert!(10 <= audit.fresh, "the reader saw only {} different states", audit.fresh);
 }
@@ -379,8 +417,18 @@ mod tests {
 
     #[test]
     fn the_loop_runs_with_the_reference_in_the_products_place() {
-        let features = run_schemas(number_from_env("LITE2PG_SELFTEST_STATEMENTS", 8_000), false);
+        let features =
+            run_schemas(number_from_env("LITE2PG_SELFTEST_STATEMENTS", 8_000), Who::Reference);
         assert!(8_000 <= features.statements);
+    }
+
+    #[test]
+    fn the_loop_finds_one_row_too_many_and_says_how_to_replay() {
+        let report = run_schema(11, 200, Who::Careless).map(|(_, values)| values);
+        let report = report.expect_err("a row was planted");
+        for part in ["planted", "LITE2PG_SEED=11", "CREATE TABLE", "last statements"] {
+            assert!(report.contains(part), "{part} is not in {report}");
+        }
     }
 
     #[test]
@@ -418,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_bank_adds_up_with_the_reference() {
-        let audit = run_bank(1, 400, false).unwrap_or_else(|what| panic!("{what}"));
+        let audit = run_bank(1, 400, Who::Reference).unwrap_or_else(|what| panic!("{what}"));
         assert!(5 <= audit.fresh, "the reader saw only {} different states", audit.fresh);
     }
 
@@ -429,8 +477,8 @@ mod tests {
         target.run("create table account (id bigint, balance bigint)");
         target.run("insert into account select i, 1000 from generate_series(1, 40) i");
         let done = AtomicBool::new(true);
-        assert!(read_bank(&database.url, 40, &done, false).is_ok());
+        assert!(read_bank(&database.url, 40, &done, Who::Reference).is_ok());
         target.run("update account set balance = balance - 1 where id = 7");
-        assert!(read_bank(&database.url, 40, &done, false).is_err());
+        assert!(read_bank(&database.url, 40, &done, Who::Reference).is_err());
     }
 }
