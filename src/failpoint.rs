@@ -99,3 +99,13 @@ pub fn hit(name: &'static str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn hit(_name: &'static str) {}
+
+/// Reads `FAILPOINTS`; the points are armed while the result lives.
+#[cfg(feature = "failpoints")]
+pub fn scenario() -> fail::FailScenario<'static> {
+    fail::FailScenario::setup()
+}
+
+/// Nothing, in a build without failpoints.
+#[cfg(not(feature = "failpoints"))]
+pub fn scenario() {}

@@ -18,9 +18,18 @@
 
 pub mod batch;
 pub mod change;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod error;
 pub mod failpoint;
 pub mod grammar;
 pub mod mapping;
 pub mod source;
+pub mod status;
 pub mod table;
+pub mod target;
 pub mod value;
+pub mod verify;

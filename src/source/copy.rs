@@ -228,11 +228,7 @@ impl Source {
         Ok(())
     }
 
-    fn sample_by(
-        &mut self,
-        sql: &str,
-        seen: &mut [Seen],
-    ) -> Result<(usize, Option<i64>), Error> {
+    fn sample_by(&mut self, sql: &str, seen: &mut [Seen]) -> Result<(usize, Option<i64>), Error> {
         let doing = "sample a table";
         let hold_max = self.pace()?.hold_max;
         self.reading(|conn| {

@@ -203,6 +203,19 @@ const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
 /// How long a read waits for a writer in rollback mode to finish its COMMIT.
 const READ_BUSY_MAX: Duration = Duration::from_secs(5);
 
+/// How long to wait for a moment without a rollback journal before reading anyway.
+const QUIET_WAIT_MAX: Duration = Duration::from_millis(20);
+
+/// How often to look for such a moment.
+const QUIET_POLL: Duration = Duration::from_micros(100);
+
+/// Pause between two looks for a commit that an event announced. At 50 µs the look is not felt in
+/// the latency, and a look costs 1.5 µs.
+const LOOK_PAUSE: Duration = Duration::from_micros(50);
+
+/// How long to look at that rate before slowing down.
+const LOOK_EAGERLY: Duration = Duration::from_millis(5);
+
 /// Statements kept prepared: a few per captured table.
 const STATEMENTS_KEPT: usize = 4_096;
 
@@ -312,17 +325,80 @@ impl Source {
             .map_err(Error::sqlite("read the data version"))
     }
 
+    /// Whether a rollback journal shows that a writer is between its first write and its commit.
+    ///
+    /// DELETE mode removes the journal at commit and TRUNCATE empties it; PERSIST and MEMORY leave
+    /// no such trace, and a reader there takes its chance.
+    fn is_being_written(&self) -> bool {
+        let mut journal = self.path.as_os_str().to_owned();
+        journal.push("-journal");
+        std::fs::metadata(journal).is_ok_and(|journal| 0 < journal.len())
+    }
+
+    /// Waits, for a moment at most, until no writer is about to commit. Only in rollback mode,
+    /// where a reader would be in its way.
+    fn await_quiet(&self) -> Result<(), Error> {
+        if self.journal()? == Journal::Wal {
+            return Ok(());
+        }
+        let begun = std::time::Instant::now();
+        while self.is_being_written() && begun.elapsed() < QUIET_WAIT_MAX {
+            std::thread::sleep(QUIET_POLL);
+        }
+        Ok(())
+    }
+
+    /// Leaves the file to the application between two reads of a long series.
+    pub fn breathe(&self) {
+        if !matches!(self.journal(), Ok(Journal::Wal)) {
+            std::thread::sleep(ROLLBACK_HOLD_MAX);
+        }
+    }
+
+    /// Waits up to `max` for a commit of another connection, looking again and again: a file
+    /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
+    pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
+        let begun = std::time::Instant::now();
+        loop {
+            if self.data_version()? != seen {
+                return Ok(true);
+            }
+            let waited = begun.elapsed();
+            // In rollback mode each look takes a lock, and the last event comes after the commit.
+            if max <= waited || self.journal()? == Journal::Rollback {
+                return Ok(false);
+            }
+            std::thread::sleep(if waited < LOOK_EAGERLY { LOOK_PAUSE } else { LOOK_PAUSE * 10 });
+        }
+    }
+
     /// Runs `body` in one read transaction.
     pub(crate) fn reading<T>(
         &mut self,
         body: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.await_quiet()?;
         let transaction =
             self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
         let outcome = body(&transaction);
         // Nothing was written, so ending it either way only releases the snapshot.
         transaction.rollback().map_err(Error::sqlite("end a read"))?;
         outcome
+    }
+
+    /// Looks at the whole schema, in one read transaction.
+    pub fn survey(&mut self) -> Result<Survey, Error> {
+        self.reading(|conn| {
+            let schema_version = changelog::schema_version(conn)?;
+            let mut catalog = schema::read(conn).map_err(|source| Error::Schema { source })?;
+            triggers::keep_keys(conn, &mut catalog)?;
+            Ok(Survey { catalog, schema_version })
+        })
+    }
+
+    /// The lineage the file carries, if a changelog is installed.
+    pub fn lineage(&self) -> Result<Option<crate::change::Lineage>, Error> {
+        triggers::lineage(&self.conn)
     }
 
     /// Newest entry of the changelog, or `None` where none is installed.
@@ -332,6 +408,15 @@ impl Source {
         }
         changelog::head(&self.conn)
     }
+}
+
+/// The schema at one moment.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// What the file holds.
+    pub catalog: schema::Catalog,
+    /// `PRAGMA schema_version` at that moment.
+    pub schema_version: i64,
 }
 
 /// Borrows a column's value in our own terms.

@@ -232,12 +232,47 @@ fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String,
         numbered(conn)?.into_iter().map(|(id, name)| (name, id)).collect();
     for table in &catalog.tables {
         if !tables.contains_key(&table.name) {
-            conn.execute("insert into _lite2pg_tables (name) values (?1)", [&table.name])
-                .map_err(Error::sqlite(doing))?;
+            conn.execute(
+                "insert into _lite2pg_tables (name, named_by) values (?1, ?2)",
+                [table.name.as_str(), named_by(table)],
+            )
+            .map_err(Error::sqlite(doing))?;
             tables.insert(table.name.clone(), TableId(conn.last_insert_rowid()));
         }
     }
     Ok(tables)
+}
+
+/// Whether a table's rows are named by columns or by a rowid that is not a column.
+fn named_by(table: &Table) -> &'static str {
+    if table.key == Key::HiddenRowid { "rowid" } else { "columns" }
+}
+
+/// Keeps naming rows as they have been named so far.
+///
+/// SQLite allows NULL in most PRIMARY KEYs. One that held none at first names the rows, and goes
+/// on doing so when a NULL turns up; that row alone cannot be named, and is quarantined.
+pub(super) fn keep_keys(conn: &Connection, catalog: &mut Catalog) -> Result<(), Error> {
+    if !is_installed(conn)? {
+        return Ok(());
+    }
+    let doing = "read how rows are named";
+    let mut statement = conn
+        .prepare_cached("select named_by = 'columns' from _lite2pg_tables where name = ?1")
+        .map_err(Error::sqlite(doing))?;
+    for table in &mut catalog.tables {
+        if table.key != Key::HiddenRowid || table.primary_key.is_empty() {
+            continue;
+        }
+        let by_columns: Option<bool> = statement
+            .query_row([&table.name], |row| row.get(0))
+            .optional()
+            .map_err(Error::sqlite(doing))?;
+        if by_columns == Some(true) {
+            table.key = Key::Columns(table.primary_key.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Our triggers on one table as they stand, by name.

@@ -46,7 +46,7 @@ impl Storage<'_> {
 }
 
 /// A PostgreSQL column type that values are encoded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PgType {
     /// `bigint`: integers.

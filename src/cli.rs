@@ -1,0 +1,198 @@
+//! Every subcommand and flag, with its help text. No I/O.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps a PostgreSQL database in step with a SQLite file that an application keeps writing to.
+#[derive(Debug, Parser)]
+#[command(name = "lite2pg", version, about, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 yes · 1 the answer is no · 2 wrong usage or configuration · \
+    3 could not find out or lost a dependency · 4 lineage stop: the file is not the file any more."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Configuration file; ./lite2pg.toml is read if it is there.
+    #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, or a tracing filter.
+    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", default_value = "info")]
+    pub log: String,
+    /// How to log, on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the PostgreSQL schema made from the source; touches nothing.
+    Schema(SchemaArgs),
+    /// Put the changelog and its triggers into the source.
+    Install(SourceArgs),
+    /// Remove all that lite2pg put into the source.
+    Uninstall(SourceArgs),
+    /// Bring the target into step with the source and keep it there.
+    Run(RunArgs),
+    /// Show how far replication is.
+    Status(StatusArgs),
+    /// Watch it work: a small database, a writer, a private PostgreSQL, a comparison at the end.
+    Demo(DemoArgs),
+    /// The demo's writer.
+    #[command(hide = true)]
+    DemoWriter(DemoWriterArgs),
+}
+
+/// Which file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArgs {
+    /// The application's SQLite file.
+    #[arg(long, value_name = "FILE", env = "LITE2PG_SOURCE")]
+    pub source: Option<PathBuf>,
+}
+
+/// Which PostgreSQL.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// The target: a postgresql:// URL or key=value pairs. Without it DATABASE_URL, PG* or
+    /// POSTGRES_* are used; without any, a private PostgreSQL is made beside the state.
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    /// The schema that gets the tables [default: public].
+    #[arg(long, value_name = "NAME")]
+    pub target_schema: Option<String>,
+    /// Where the private PostgreSQL is kept [default: /var/lib/lite2pg or ~/.local/state/lite2pg].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where PostgreSQL's server programs are, for the private one.
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Build foreign keys and set sequences on the target: the step that cutover takes.
+    #[arg(long)]
+    pub finalise: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Exit with 0 as soon as the target is in step.
+    #[arg(long)]
+    pub until_caught_up: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pace: PaceArgs,
+}
+
+/// How fast, how often, how much.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PaceArgs {
+    /// Look at least this often, whatever file events say [default: 1000].
+    #[arg(long, value_name = "MS")]
+    pub poll_interval_ms: Option<u64>,
+    /// Connections that copy side by side [default: 3].
+    #[arg(long, value_name = "N")]
+    pub copy_connections: Option<usize>,
+    /// Rows per second that the first copy may send [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub copy_rows_per_second: Option<std::num::NonZeroU32>,
+    /// Bytes per second that the first copy may send [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub copy_bytes_per_second: Option<std::num::NonZeroU32>,
+    /// Keep applied changelog entries this long, for a target that goes back in time: 30s, 12h,
+    /// 7d [default: 7d].
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    pub retention: Option<std::time::Duration>,
+    /// Prune applied entries beyond this many even if they are young [default: 5000000].
+    #[arg(long, value_name = "N")]
+    pub retained_changes_max: Option<i64>,
+    /// How often to look for entries to prune [default: 60s].
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    pub prune_interval: Option<std::time::Duration>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How long the writer goes on.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub seconds: u64,
+    /// Transactions per second that the writer aims at.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub rate: u32,
+    /// The seed of the data and of what the writer does; drawn and printed if not given.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where the database and the private PostgreSQL are made [default: a directory of the demo's
+    /// own, made anew each time].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Keep the private PostgreSQL running at the end.
+    #[arg(long)]
+    pub keep: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+}
+
+/// Arguments of the demo's writer.
+#[derive(Debug, Args)]
+pub struct DemoWriterArgs {
+    /// The file to write to.
+    #[arg(long)]
+    pub source: PathBuf,
+    /// How long.
+    #[arg(long)]
+    pub seconds: u64,
+    /// Transactions per second.
+    #[arg(long)]
+    pub rate: u32,
+    /// Seed.
+    #[arg(long)]
+    pub seed: u64,
+}

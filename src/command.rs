@@ -1,0 +1,243 @@
+//! What each subcommand does, from arguments to exit code.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::cli::{Cli, Command, LogFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs};
+use crate::config::{self, File};
+use crate::daemon::{self, Ended, Stop};
+use crate::error::{Exit, Report};
+use crate::source::thread::SourceThread;
+use crate::source::{Source, triggers};
+use crate::target::conninfo::ConnInfo;
+use crate::target::private::PrivateCluster;
+use crate::target::{self, connect};
+use crate::{demo, status};
+
+/// Connections are closed and the private PostgreSQL stopped before this returns.
+pub async fn execute(cli: Cli) -> Result<Exit, Report> {
+    start_logging(&cli)?;
+    let file = File::read(cli.config.as_deref())?;
+    match cli.command {
+        Command::Install(args) => install(&file, &args),
+        Command::Uninstall(args) => uninstall(&file, &args),
+        Command::Schema(args) => schema(&file, args).await,
+        Command::Run(args) => run(&file, args).await,
+        Command::Status(args) => show_status(&file, args).await,
+        Command::Demo(args) => demo::demo(args).await,
+        Command::DemoWriter(args) => demo::writer::write(&args),
+    }
+}
+
+fn start_logging(cli: &Cli) -> Result<(), Report> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
+        .map_err(|error| Report::new(Exit::Usage, format!("--log {}: {error}", cli.log)))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && no_color().is_none());
+    match cli.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn no_color() -> Option<std::ffi::OsString> {
+    std::env::var_os("NO_COLOR").filter(|value| !value.is_empty())
+}
+
+/// Prints data. A reader that went away (`| head`) is no error of ours.
+pub(crate) fn print(text: &str) -> Result<(), Report> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Report::new(Exit::Unknown, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Report> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Report::new(Exit::Unknown, format!("cannot write JSON: {error}")))?;
+    print(&format!("{text}\n"))
+}
+
+fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
+    let path = file.source(args)?;
+    let mut source = Source::open(&path)?;
+    let survey = source.survey()?;
+    if survey.catalog.tables.is_empty() {
+        return Err(daemon::Error::NothingToDo.into());
+    }
+    for skipped in &survey.catalog.skipped {
+        tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
+            "not captured");
+    }
+    let installed = triggers::install(&mut source, &survey.catalog)?;
+    let what = if installed.is_first {
+        format!("captures {} tables from now on", installed.tables.len())
+    } else if installed.renewed.is_empty() {
+        format!("already captures {} tables; nothing changed", installed.tables.len())
+    } else {
+        format!("renewed the triggers of {} tables", installed.renewed.len())
+    };
+    print(&format!("lineage {}: {what}\n", installed.lineage))?;
+    Ok(Exit::Yes)
+}
+
+fn uninstall(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
+    let path = file.source(args)?;
+    let mut source = Source::open(&path)?;
+    let gone = triggers::uninstall(&mut source)?;
+    print(&match gone {
+        0 => "nothing of lite2pg was installed\n".to_owned(),
+        gone => format!("removed {gone} triggers and tables\n"),
+    })?;
+    Ok(Exit::Yes)
+}
+
+/// The target that is named, or a private PostgreSQL; brought up off the async threads.
+pub(crate) async fn target_of(
+    file: File,
+    args: crate::cli::TargetArgs,
+    source: PathBuf,
+) -> Result<(ConnInfo, Option<PrivateCluster>), Report> {
+    tokio::task::spawn_blocking(move || file.target(&args, &source))
+        .await
+        .expect("bringing up a target does not panic")
+        .map_err(Report::from)
+}
+
+/// Stops the private PostgreSQL, unless another process still uses it.
+pub(crate) async fn release(cluster: Option<PrivateCluster>) -> Result<(), Report> {
+    let Some(cluster) = cluster else { return Ok(()) };
+    tokio::task::spawn_blocking(move || cluster.stop())
+        .await
+        .expect("stopping a server does not panic")
+        .map(drop)
+        .map_err(|error| config::Error::from(error).into())
+}
+
+async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    // Before a PostgreSQL is made for it: is there a database at all?
+    drop(Source::open(&path)?);
+    let schema = file.target_schema(&args.target);
+    let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone()).await?;
+    if cluster.is_some() {
+        tracing::info!(url = %target_url(&target), "no target is named; this private PostgreSQL is used");
+    }
+    let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
+    let outcome = run_until_told(config).await;
+    release(cluster).await?;
+    match outcome? {
+        Ended::CaughtUp => Ok(Exit::Yes),
+        Ended::Stopped if args.until_caught_up => {
+            Err(Report::new(Exit::Unknown, "stopped before the target was in step")
+                .hint("Run it again: it goes on where it stopped."))
+        }
+        Ended::Stopped => Ok(Exit::Yes),
+    }
+}
+
+/// Runs until SIGTERM or SIGINT; a second signal ends the process at once, which is as safe.
+pub(crate) async fn run_until_told(config: daemon::Config) -> Result<Ended, Report> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| {
+        signal(kind).map_err(|error| {
+            Report::new(Exit::Unknown, format!("cannot wait for signals: {error}"))
+        })
+    };
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (switch, stop) = Stop::new();
+    let signals = tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping after the batch in hand; a second signal stops at once");
+        // Fails only if the run is over already.
+        let _ = switch.send(true);
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        std::process::exit(i32::from(Exit::Unknown as u8));
+    });
+    let outcome = daemon::run(config, stop).await;
+    signals.abort();
+    Ok(outcome?)
+}
+
+fn target_url(target: &ConnInfo) -> String {
+    target.to_string()
+}
+
+async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    let source = SourceThread::open(path.clone()).await?;
+    let schema = file.target_schema(&args.target);
+    let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
+    let (client, _) =
+        connect::connect(&target, "lite2pg status").await.map_err(target::Error::from)?;
+    let status = status::read(&source, &client, &schema).await?;
+    drop(client);
+    release(cluster).await?;
+    if args.json {
+        print_json(&status)?;
+    } else {
+        print(&status.render())?;
+    }
+    Ok(Exit::Yes)
+}
+
+async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    let schema = file.target_schema(&args.target);
+    if args.finalise {
+        let source = SourceThread::open(path.clone()).await?;
+        let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
+        let (client, _) =
+            connect::connect(&target, "lite2pg schema").await.map_err(target::Error::from)?;
+        let outcome = daemon::finalise::finalise(&source, &client, &schema).await?;
+        drop(client);
+        release(cluster).await?;
+        print_json(&outcome)?;
+        return Ok(if outcome.refused == 0 { Exit::Yes } else { Exit::No });
+    }
+    let mut source = Source::open(&path)?;
+    let ddl = daemon::prepare::ddl_of(&mut source, &schema)?;
+    if args.json {
+        print_json(&ddl)?;
+    } else {
+        print(&ddl.render())?;
+    }
+    Ok(Exit::Yes)
+}
+
+impl From<config::Error> for Report {
+    fn from(error: config::Error) -> Self {
+        use crate::target::conninfo::Remedy;
+        let hint = match &error {
+            config::Error::NoSource => {
+                "Name the application's file: --source FILE, LITE2PG_SOURCE, or `source` in \
+                 lite2pg.toml."
+                    .to_owned()
+            }
+            config::Error::Exposed { .. } => "`chmod 600` it.".to_owned(),
+            config::Error::Read { .. } | config::Error::Malformed { .. } => {
+                "docs/reference/config.md lists every key.".to_owned()
+            }
+            config::Error::Target(error) => match error.remedy() {
+                Remedy::Stop { hint } => hint.clone(),
+                Remedy::Retry => "Try again.".to_owned(),
+            },
+            config::Error::Private(error) => match error.remedy() {
+                Remedy::Stop { hint } => hint.clone(),
+                Remedy::Retry => "Try again.".to_owned(),
+            },
+        };
+        let exit = match error {
+            config::Error::Private(_) => Exit::Unknown,
+            _ => Exit::Usage,
+        };
+        Report::of(exit, &error, Some(hint))
+    }
+}

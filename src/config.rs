@@ -1,0 +1,248 @@
+//! File, environment and flags become one checked configuration.
+//!
+//! Flags win over the environment, the environment over `lite2pg.toml`, the file over defaults.
+//! A file that holds a password must not be readable by others.
+
+use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::cli::{PaceArgs, SourceArgs, TargetArgs};
+use crate::daemon;
+use crate::target::conninfo::{self, ConnInfo, Surroundings};
+use crate::target::private::{self, PrivateCluster, Tuning};
+
+/// Read if it is there and no other is named.
+const FILE: &str = "lite2pg.toml";
+
+/// The file that is watched at least this often, whatever events say: the bound on lag where no
+/// event arrives.
+const POLL_INTERVAL_MS: u64 = 1_000;
+
+/// Two connections keep two cores of a server busy; the third hides the waiting of the others.
+const COPY_CONNECTIONS: usize = 3;
+
+/// A target that is restored from yesterday's backup, or even last week's, finds what it missed.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// About 150 MB of changelog in the application's file.
+const RETAINED_CHANGES_MAX: i64 = 5_000_000;
+
+/// Pruning is not urgent, and each round asks the application for its write lock.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The file is not as it should be.
+    #[error("{}: {}", path.display(), source.message())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: toml::de::Error,
+    },
+    /// A secret that others can read.
+    #[error("{} holds a password and can be read by others", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No source.
+    #[error("no source is named")]
+    NoSource,
+    /// The target is not understood.
+    #[error(transparent)]
+    Target(#[from] conninfo::Error),
+    /// The private PostgreSQL cannot be had.
+    #[error(transparent)]
+    Private(#[from] private::Error),
+}
+
+/// `lite2pg.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    source: Option<PathBuf>,
+    target: Option<String>,
+    target_schema: Option<String>,
+    state_dir: Option<PathBuf>,
+    pg_bin: Option<PathBuf>,
+    poll_interval_ms: Option<u64>,
+    #[serde(default)]
+    copy: CopyTable,
+    #[serde(default)]
+    changelog: ChangelogTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CopyTable {
+    connections: Option<usize>,
+    rows_per_second: Option<NonZeroU32>,
+    bytes_per_second: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangelogTable {
+    #[serde(default, deserialize_with = "duration")]
+    retention: Option<Duration>,
+    retained_changes_max: Option<i64>,
+    #[serde(default, deserialize_with = "duration")]
+    prune_interval: Option<Duration>,
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads `250ms`, `30s`, `5m`, `12h`, `7d`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let malformed = || format!("{text:?} is not a duration like 30s, 12h or 7d");
+    let number: u64 = number.parse().map_err(|_| malformed())?;
+    let seconds =
+        |factor: u64| number.checked_mul(factor).map(Duration::from_secs).ok_or_else(malformed);
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(60 * 60),
+        "d" => seconds(24 * 60 * 60),
+        _ => Err(malformed()),
+    }
+}
+
+impl File {
+    /// Reads the named file, or `lite2pg.toml` if it is there, or nothing.
+    pub fn read(named: Option<&Path>) -> Result<Self, Error> {
+        let path = named.unwrap_or(Path::new(FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(source) => return Err(Error::Read { path: path.to_path_buf(), source }),
+        };
+        let file: Self = toml::from_str(&text)
+            .map_err(|source| Error::Malformed { path: path.to_path_buf(), source })?;
+        let has_password =
+            file.target.as_ref().is_some_and(|target| conninfo::redact(target) != *target);
+        let mode = std::fs::metadata(path)
+            .map_err(|source| Error::Read { path: path.to_path_buf(), source })?
+            .permissions()
+            .mode();
+        if has_password && mode & 0o077 != 0 {
+            return Err(Error::Exposed { path: path.to_path_buf() });
+        }
+        Ok(file)
+    }
+
+    /// The source, from flag, environment or file.
+    pub fn source(&self, args: &SourceArgs) -> Result<PathBuf, Error> {
+        args.source.clone().or_else(|| self.source.clone()).ok_or(Error::NoSource)
+    }
+
+    /// The target schema's name.
+    pub fn target_schema(&self, args: &TargetArgs) -> String {
+        let named = args.target_schema.clone().or_else(|| self.target_schema.clone());
+        named.unwrap_or_else(|| "public".to_owned())
+    }
+
+    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up (and for
+    /// `must_exist` only one that was made before); blocks while that takes.
+    pub fn target(
+        &self,
+        args: &TargetArgs,
+        source: &Path,
+    ) -> Result<(ConnInfo, Option<PrivateCluster>), Error> {
+        let around = Surroundings::of_process();
+        if let Some(named) = conninfo::resolve(args.target.as_deref(), &around)? {
+            return Ok((named, None));
+        }
+        if let Some(in_file) = &self.target {
+            let parsed = conninfo::from_text(in_file, conninfo::Origin::Explicit, &around)?;
+            return Ok((parsed, None));
+        }
+        let state = args.state_dir.clone().or_else(|| self.state_dir.clone());
+        let state = state.unwrap_or_else(|| private::state_dir_for(source));
+        let pg_bin = args.pg_bin.clone().or_else(|| self.pg_bin.clone());
+        let cluster = PrivateCluster::up(&state, pg_bin.as_deref(), Tuning { durable: true })?;
+        let url = cluster.url(private::ROLE);
+        let conninfo = conninfo::from_text(&url, conninfo::Origin::Explicit, &around)?;
+        Ok((conninfo, Some(cluster)))
+    }
+
+    /// What a run is told.
+    pub fn run(
+        &self,
+        source: PathBuf,
+        target: ConnInfo,
+        target_schema: String,
+        until_caught_up: bool,
+        pace: &PaceArgs,
+    ) -> daemon::Config {
+        let poll_interval_ms =
+            pace.poll_interval_ms.or(self.poll_interval_ms).unwrap_or(POLL_INTERVAL_MS);
+        daemon::Config {
+            source,
+            target,
+            target_schema,
+            until_caught_up,
+            poll_interval: Duration::from_millis(poll_interval_ms.max(1)),
+            copy_connections: pace
+                .copy_connections
+                .or(self.copy.connections)
+                .unwrap_or(COPY_CONNECTIONS)
+                .max(1),
+            copy_rows_per_second: pace.copy_rows_per_second.or(self.copy.rows_per_second),
+            copy_bytes_per_second: pace.copy_bytes_per_second.or(self.copy.bytes_per_second),
+            retention: pace.retention.or(self.changelog.retention).unwrap_or(RETENTION),
+            retained_changes_max: pace
+                .retained_changes_max
+                .or(self.changelog.retained_changes_max)
+                .unwrap_or(RETAINED_CHANGES_MAX),
+            prune_interval: pace
+                .prune_interval
+                .or(self.changelog.prune_interval)
+                .unwrap_or(PRUNE_INTERVAL),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_units() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("7d"), Ok(RETENTION));
+        for bad in ["", "7", "d", "-1s", "1 s", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_an_error_with_its_place() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("lite2pg.toml");
+        std::fs::write(&path, "source = 'a.db'\npol_interval_ms = 5\n").expect("write");
+        let error = File::read(Some(&path)).expect_err("the key is unknown").to_string();
+        assert!(error.contains("pol_interval_ms"), "{error}");
+    }
+}

@@ -1,0 +1,387 @@
+//! The first fill: chunks from the source, side by side into the target.
+//!
+//! A few workers, each with a connection of its own, take lanes from a queue; each reads a chunk
+//! on the source's thread and writes it with its progress in one transaction. So while one worker
+//! reads, another is being served by PostgreSQL, and memory holds a chunk per worker. After the
+//! rows come the keys; other indexes wait until the target is in step, because rows that moved
+//! during the copy may stand twice until then.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_postgres::Client;
+
+use super::prepare::Session;
+use super::{Config, Error, Run, Stop};
+use crate::failpoint;
+use crate::source::changelog::Plan;
+use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane};
+use crate::source::thread::SourceThread;
+use crate::source::{self, Source};
+use crate::table::Ident;
+use crate::target::copy::{Arrived, write_chunk};
+use crate::target::ledger::{self, Phase, Progress};
+use crate::target::{self, build, connect};
+
+/// Bytes of rows in one chunk: large enough that BEGIN and COMMIT are not felt, small enough that
+/// a crash repeats little and a handful of them fit in memory.
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
+
+/// How often a line tells of progress where there is no terminal.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A lane and where it stands.
+struct Task {
+    lane: Lane,
+    cursor: Cursor,
+}
+
+/// What the workers share.
+struct Shared {
+    plan: Arc<Plan>,
+    queue: Mutex<VecDeque<Task>>,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    rows_limit: Option<DefaultDirectRateLimiter>,
+    bytes_limit: Option<DefaultDirectRateLimiter>,
+}
+
+/// Copies every table that is not copied yet. Returns false if told to stop before the end.
+pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, Error> {
+    if session.stored.phase != Phase::Copying {
+        return Ok(true);
+    }
+    let shared = Arc::new(Shared {
+        plan: session.plan.clone(),
+        queue: Mutex::new(lay_out(run, session).await?),
+        rows: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        rows_limit: limiter(run.config.copy_rows_per_second),
+        bytes_limit: limiter(run.config.copy_bytes_per_second),
+    });
+    let progress = Reporter::begin(&shared);
+    let outcome = run_workers(run, session, &shared).await;
+    progress.end().await;
+    match outcome? {
+        Turn::Stopped => return Ok(false),
+        // The plan's types changed: begin a new session with them.
+        Turn::Widened => return Err(source::Error::SchemaChanged.into()),
+        Turn::Done => {}
+    }
+    failpoint::hit(failpoint::COPY_ROWS_DONE);
+    build_keys(run, session).await?;
+    let head = run.source.run(|source| source.head()).await?;
+    let head = head.ok_or(source::Broken::ChangelogGone).map_err(source::Error::from)?;
+    ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position)).await?;
+    failpoint::hit(failpoint::COPY_DONE);
+    let stored = ledger::position(&session.client).await?;
+    session.stored = stored
+        .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;
+    tracing::info!(
+        rows = shared.rows.load(Ordering::Relaxed),
+        "copied; catching up with what was written meanwhile"
+    );
+    run.got_somewhere();
+    Ok(true)
+}
+
+fn limiter(per_second: Option<NonZeroU32>) -> Option<DefaultDirectRateLimiter> {
+    per_second.map(|limit| RateLimiter::direct(Quota::per_second(limit)))
+}
+
+/// Finds the lanes that are not done, laying out those of tables that were not begun.
+async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> {
+    let known = ledger::tables(&session.client).await?;
+    let mut progress = ledger::progress(&session.client).await?;
+    let lanes_max = i32::try_from(run.config.copy_connections).unwrap_or(i32::MAX);
+    let mut tasks = VecDeque::new();
+    for (table, mapping) in session.plan.mappings.iter().enumerate() {
+        let is_copying =
+            known.iter().any(|known| known.id == mapping.id && known.state == "copying");
+        if !is_copying {
+            continue;
+        }
+        if !progress.contains_key(&mapping.id) {
+            let plan = session.plan.clone();
+            let lanes = run.source.run(move |source| source.lanes(&plan, table, lanes_max)).await?;
+            let laid: Vec<Progress> = lanes
+                .iter()
+                .enumerate()
+                .map(|(number, lane)| Progress {
+                    lane: lane.number,
+                    until: lane.until,
+                    cursor: Source::lane_start(&lanes, number).to_json(),
+                    rows: 0,
+                    done: false,
+                })
+                .collect();
+            ledger::lay_lanes(&session.client, mapping.id, &laid).await?;
+            progress.insert(mapping.id, laid);
+        }
+        for lane in &progress[&mapping.id] {
+            if lane.done {
+                continue;
+            }
+            let cursor = Cursor::from_json(&lane.cursor).ok_or_else(|| {
+                target::Error::Position { what: format!("copy cursor {}", lane.cursor) }
+            })?;
+            let lane = Lane { table, number: lane.lane, until: lane.until };
+            tasks.push_back(Task { lane, cursor });
+        }
+    }
+    Ok(tasks)
+}
+
+/// How the workers came to an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Done,
+    Stopped,
+    Widened,
+}
+
+async fn run_workers(run: &Run, session: &Session, shared: &Arc<Shared>) -> Result<Turn, Error> {
+    let lanes = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let workers = run.config.copy_connections.min(lanes);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..workers {
+        let worker = Worker {
+            config: run.config.clone(),
+            source: run.source.clone(),
+            stop: run.stop.clone(),
+            epoch: session.epoch,
+            shared: shared.clone(),
+        };
+        tasks.spawn(worker.work());
+    }
+    let mut turn = Turn::Done;
+    while let Some(ended) = tasks.join_next().await {
+        // Leaving early drops the set, which ends the other workers at their next await; their
+        // open transactions go with their connections.
+        match ended.expect("a worker neither panics nor is cancelled")? {
+            Turn::Done => {}
+            Turn::Widened => return Ok(Turn::Widened),
+            Turn::Stopped => turn = Turn::Stopped,
+        }
+    }
+    Ok(turn)
+}
+
+struct Worker {
+    config: Config,
+    source: SourceThread,
+    stop: Stop,
+    epoch: i64,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    async fn work(self) -> Result<Turn, Error> {
+        let (client, _) = connect::connect(&self.config.target, "lite2pg copy")
+            .await
+            .map_err(target::Error::from)?;
+        while let Some(task) = self.next_task() {
+            match self.copy_lane(&client, task).await? {
+                Turn::Done => {}
+                turn => return Ok(turn),
+            }
+        }
+        Ok(Turn::Done)
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    async fn copy_lane(&self, client: &Client, task: Task) -> Result<Turn, Error> {
+        let Task { lane, mut cursor } = task;
+        loop {
+            if self.stop.is_given() {
+                return Ok(Turn::Stopped);
+            }
+            let (plan, wanted, after) = (self.shared.plan.clone(), lane.clone(), cursor.clone());
+            let read = self.source.run(move |source| gather(source, &plan, &wanted, after)).await?;
+            match read {
+                ChunkRead::Rows(chunk) => {
+                    cursor = chunk.cursor.clone();
+                    let is_last = chunk.is_last;
+                    self.write(client, chunk).await?;
+                    if is_last {
+                        return Ok(Turn::Done);
+                    }
+                }
+                ChunkRead::Widen { table, column, to } => {
+                    self.widen(client, table, column, to).await?;
+                    return Ok(Turn::Widened);
+                }
+            }
+        }
+    }
+
+    async fn write(&self, client: &Client, chunk: Chunk) -> Result<(), Error> {
+        let bytes = chunk.tuples.len();
+        wait_for(self.shared.rows_limit.as_ref(), self.config.copy_rows_per_second, chunk.rows)
+            .await;
+        wait_for(self.shared.bytes_limit.as_ref(), self.config.copy_bytes_per_second, bytes as u64)
+            .await;
+        let mapping = &self.shared.plan.mappings[chunk.lane.table];
+        let rows = chunk.rows;
+        let arrived = Arrived {
+            lane: chunk.lane.number,
+            until: chunk.lane.until,
+            tuples: chunk.tuples.into(),
+            rows,
+            quarantined: &chunk.quarantined,
+            cursor: chunk.cursor.to_json(),
+            is_last: chunk.is_last,
+            read_at: chunk.read_at.0,
+        };
+        let schema = Ident::new(&self.config.target_schema);
+        write_chunk(client, &schema, mapping, self.epoch, arrived).await?;
+        self.shared.rows.fetch_add(rows, Ordering::Relaxed);
+        self.shared.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn widen(
+        &self,
+        client: &Client,
+        table: usize,
+        column: usize,
+        to: crate::value::PgType,
+    ) -> Result<(), Error> {
+        let mut mapping = self.shared.plan.mappings[table].clone();
+        let name = mapping.source_name(&mapping.columns[column]).to_owned();
+        tracing::info!(table = %mapping.table.name, column = %name, to = to.sql(),
+            "a value does not fit the column's type; widened, the table begins again");
+        mapping.columns[column].pg = to;
+        let shape = build::shape(&mapping);
+        let schema = &self.config.target_schema;
+        build::widen(client, schema, &mapping, column, to, &shape).await?;
+        Ok(())
+    }
+}
+
+/// Reads slices until a chunk is full. Each slice is a read transaction of its own, so that in
+/// rollback mode, where slices are short, chunks still have a size worth sending.
+fn gather(
+    source: &mut Source,
+    plan: &Plan,
+    lane: &Lane,
+    after: Cursor,
+) -> Result<ChunkRead, source::Error> {
+    let mut whole: Option<Chunk> = None;
+    let mut after = after;
+    loop {
+        let have = whole.as_ref().map_or(0, |chunk| chunk.tuples.len());
+        match source.chunk(plan, lane, &after, CHUNK_BYTES - have, true)? {
+            widen @ ChunkRead::Widen { .. } => return Ok(widen),
+            ChunkRead::Rows(slice) => {
+                after = slice.cursor.clone();
+                let chunk = match whole {
+                    None => slice,
+                    Some(mut chunk) => {
+                        chunk.tuples.extend_from_slice(&slice.tuples);
+                        chunk.quarantined.extend(slice.quarantined);
+                        chunk.rows += slice.rows;
+                        Chunk {
+                            cursor: slice.cursor,
+                            is_last: slice.is_last,
+                            read_at: slice.read_at,
+                            ..chunk
+                        }
+                    }
+                };
+                if chunk.is_last || CHUNK_BYTES <= chunk.tuples.len() {
+                    return Ok(ChunkRead::Rows(chunk));
+                }
+                source.breathe();
+                whole = Some(chunk);
+            }
+        }
+    }
+}
+
+/// Waits for `amount` permits; a limiter gives at most its burst at once.
+async fn wait_for(
+    limiter: Option<&DefaultDirectRateLimiter>,
+    burst: Option<NonZeroU32>,
+    amount: u64,
+) {
+    let (Some(limiter), Some(burst)) = (limiter, burst) else { return };
+    let mut left = amount;
+    while let Some(part) =
+        NonZeroU32::new(u32::try_from(left.min(u64::from(burst.get()))).unwrap_or(u32::MAX))
+    {
+        limiter.until_n_ready(part).await.expect("a part is no larger than the burst");
+        left -= u64::from(part.get());
+    }
+}
+
+async fn build_keys(run: &Run, session: &Session) -> Result<(), Error> {
+    let known: HashMap<_, _> = ledger::tables(&session.client)
+        .await?
+        .into_iter()
+        .map(|known| (known.id, known.state))
+        .collect();
+    for mapping in &session.plan.mappings {
+        if known.get(&mapping.id).is_some_and(|state| state == "copying") {
+            let key = &session.keys[&mapping.id];
+            let schema = &run.config.target_schema;
+            build::build_key(&session.client, schema, mapping, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows progress: a bar on a terminal, a log line every few seconds elsewhere.
+struct Reporter {
+    task: tokio::task::JoinHandle<()>,
+    bar: Option<ProgressBar>,
+}
+
+impl Reporter {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        let bar = std::io::IsTerminal::is_terminal(&std::io::stderr()).then(|| {
+            let bar = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{spinner} copying  {msg}  [{elapsed}]");
+            bar.set_style(style.expect("the template is well-formed"));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        let task = tokio::spawn(report(shared.clone(), bar.clone()));
+        Self { task, bar }
+    }
+
+    async fn end(self) {
+        self.task.abort();
+        // The only error is the cancellation just asked for.
+        let _ = self.task.await;
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn report(shared: Arc<Shared>, bar: Option<ProgressBar>) {
+    let begun = Instant::now();
+    let interval = if bar.is_some() { Duration::from_millis(250) } else { PROGRESS_INTERVAL };
+    loop {
+        tokio::time::sleep(interval).await;
+        let rows = shared.rows.load(Ordering::Relaxed);
+        let mib = shared.bytes.load(Ordering::Relaxed) / (1024 * 1024);
+        let per_second = u128::from(rows) * 1000 / begun.elapsed().as_millis().max(1);
+        let lanes_left = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
+        match &bar {
+            Some(bar) => bar.set_message(format!(
+                "{rows} rows, {mib} MiB, {per_second} rows/s, {lanes_left} lanes waiting"
+            )),
+            None => tracing::info!(rows, mib, %per_second, lanes_left, "copying"),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Foreign keys and sequences: the step that cutover takes.
+//!
+//! Until then foreign keys would only be in the way of replay, and sequences would be behind
+//! again with the next row. Running it twice changes nothing but sequences that have to go on.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use crate::source::copy::autoincrement_counter;
+use crate::source::thread::SourceThread;
+use crate::source::{self, Source};
+use crate::target::{self, build};
+
+/// What was done.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Finalised {
+    /// Foreign keys that now stand, validated.
+    pub foreign_keys: usize,
+    /// Foreign keys that PostgreSQL refused; `lite2pg.objects` says why.
+    pub refused: usize,
+    /// Sequences set past every key.
+    pub sequences: usize,
+}
+
+/// Builds and validates foreign keys, sets sequences past every key ever given.
+pub async fn finalise(
+    source: &SourceThread,
+    client: &Client,
+    target_schema: &str,
+) -> Result<Finalised, super::Error> {
+    let (catalog, counters) = source
+        .run(|source: &mut Source| {
+            let catalog = source.survey()?.catalog;
+            let mut counters = HashMap::new();
+            for table in &catalog.tables {
+                if let Some(counter) = autoincrement_counter(&source.conn, &table.name)? {
+                    counters.insert(table.name.clone(), counter);
+                }
+            }
+            Ok::<_, source::Error>((catalog, counters))
+        })
+        .await?;
+    let built = build::build_waiting(client, "foreign_key").await?;
+    let known = target::ledger::tables(client).await?;
+    let sequences =
+        build::set_sequences(client, target_schema, &catalog.tables, &known, &counters).await?;
+    Ok(Finalised { foreign_keys: built.built, refused: built.refused, sequences })
+}

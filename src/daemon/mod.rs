@@ -1,0 +1,176 @@
+//! The loop: bring the target into step, keep it there, stop cleanly.
+//!
+//! A run is a series of *sessions*. Each session connects, proves lineage, prepares both sides
+//! ([`prepare`]), copies what is not copied ([`copy`]) and streams ([`stream`]) until told to
+//! stop or until something breaks. What a new session may get past (a restarted server, a cut
+//! connection, a changed schema) begins a new one, with backoff; everything else ends the run
+//! with its position intact. A session begins by reading the position from the target, so an
+//! unknown commit outcome needs no thought.
+//!
+//! Only here do both sides meet.
+
+pub mod copy;
+pub mod finalise;
+pub mod prepare;
+pub mod stream;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::source::thread::SourceThread;
+use crate::target::conninfo::ConnInfo;
+use crate::{source, target};
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The application's file.
+    pub source: PathBuf,
+    /// Where PostgreSQL is.
+    pub target: ConnInfo,
+    /// The schema that gets the application's tables.
+    pub target_schema: String,
+    /// Exit as soon as the target is in step.
+    pub until_caught_up: bool,
+    /// Look at least this often, whatever file events say.
+    pub poll_interval: Duration,
+    /// Connections that copy side by side.
+    pub copy_connections: usize,
+    /// Rows the copy may send per second; `None` is no limit.
+    pub copy_rows_per_second: Option<std::num::NonZeroU32>,
+    /// Bytes the copy may send per second; `None` is no limit.
+    pub copy_bytes_per_second: Option<std::num::NonZeroU32>,
+    /// Applied changelog entries younger than this stay.
+    pub retention: Duration,
+    /// More applied entries than this are pruned even if they are young.
+    pub retained_changes_max: i64,
+    /// How often to look for something to prune.
+    pub prune_interval: Duration,
+}
+
+/// How a run ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// In step, and asked to stop there.
+    CaughtUp,
+    /// Told to stop.
+    Stopped,
+}
+
+/// Why a run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source's side.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The target's side.
+    #[error(transparent)]
+    Target(#[from] target::Error),
+    /// The source has nothing that could be replicated.
+    #[error("the source has no table that can be replicated")]
+    NothingToDo,
+}
+
+/// Tells all tasks of a run to come to an end.
+#[derive(Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// A stop signal and the switch that gives it.
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (switch, stop) = watch::channel(false);
+        (switch, Self(stop))
+    }
+
+    /// Whether it has been given.
+    pub fn is_given(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns once it is given.
+    pub async fn given(&mut self) {
+        // An error means the switch is gone, and nobody could stop us any other way.
+        let _ = self.0.wait_for(|given| *given).await;
+    }
+}
+
+/// What outlives a session.
+pub(crate) struct Run {
+    pub config: Config,
+    pub source: SourceThread,
+    pub stop: Stop,
+    /// This run's claim on the target, once it has one.
+    pub epoch: Option<i64>,
+    /// Sessions that failed since the last one that got somewhere.
+    failures: u32,
+}
+
+/// Replicates until the target is in step or `stop` is given, whichever the config asks for.
+///
+/// Any number of crashes and restarts, of this process or of the server, lead to the same end.
+pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
+    let source = SourceThread::open(config.source.clone()).await?;
+    let mut run = Run { config, source, stop, epoch: None, failures: 0 };
+    loop {
+        let outcome = session(&mut run).await;
+        let pause = match outcome {
+            Ok(ended) => return Ok(ended),
+            Err(Error::Source(source::Error::SchemaChanged)) => {
+                tracing::info!("the schema of the source changed; looking at it anew");
+                Duration::ZERO
+            }
+            Err(error) if run.may_retry(&error) => {
+                run.failures += 1;
+                let pause = target::connect::retry_pause(run.failures);
+                if run.failures.is_power_of_two() {
+                    tracing::warn!(
+                        error = %crate::error::chain(&error),
+                        failures = run.failures,
+                        retry_in_ms = pause.as_millis(),
+                        "lost the target; capture goes on, nothing is lost"
+                    );
+                }
+                pause
+            }
+            Err(error) => return Err(error),
+        };
+        let mut stop = run.stop.clone();
+        tokio::select! {
+            () = stop.given() => return Ok(Ended::Stopped),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+impl Run {
+    /// Before the first claim nobody relies on us yet: a target that cannot be reached then is
+    /// said at once instead of being waited for.
+    fn may_retry(&self, error: &Error) -> bool {
+        match error {
+            Error::Target(error) => self.epoch.is_some() && error.is_transient(),
+            Error::Source(source::Error::Busy { .. }) => true,
+            Error::Source(_) | Error::NothingToDo => false,
+        }
+    }
+
+    /// A session got somewhere; the next failure is the first again.
+    pub(crate) fn got_somewhere(&mut self) {
+        if self.failures != 0 {
+            tracing::info!(after_failures = self.failures, "the target is back");
+        }
+        self.failures = 0;
+    }
+}
+
+async fn session(run: &mut Run) -> Result<Ended, Error> {
+    let mut session = prepare::prepare(run).await?;
+    if run.stop.is_given() {
+        return Ok(Ended::Stopped);
+    }
+    if !copy::copy(run, &mut session).await? {
+        return Ok(Ended::Stopped);
+    }
+    stream::stream(run, session).await
+}

@@ -1,0 +1,317 @@
+//! Bring both sides to where copying and streaming can begin, or find out why not.
+//!
+//! The order matters. Nothing is written to the source before it is known that the target is
+//! free; the triggers are in place before the first position is written; that position is the
+//! head at that moment, so every row copied later is at least as new. Each step is safe to repeat
+//! after a crash at any point.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::{Error, Run};
+use crate::change::{Anchor, Lineage, TableId};
+use crate::mapping::Mapping;
+use crate::source::changelog::Plan;
+use crate::source::{self, Broken, Source, Survey, triggers};
+use crate::table::Table;
+use crate::target::ddl::{Ddl, TableDdl};
+use crate::target::ledger::{self, KnownTable, Stored};
+use crate::target::{self, build, connect};
+use crate::value::{PgType, Seen};
+
+/// Rows looked at, at either end of a table, before its columns get their types. Values further
+/// in that do not fit widen the type while the table is copied.
+const SAMPLE_ROWS: usize = 10_000;
+
+/// What the rest of a session works with.
+pub(crate) struct Session {
+    /// The connection that applies; it holds the courtesy lock.
+    pub client: Client,
+    /// The mappings in force.
+    pub plan: Arc<Plan>,
+    /// The SQL that builds each table's key, by the table's number.
+    pub keys: HashMap<TableId, String>,
+    /// Whose history is being replayed.
+    pub lineage: Lineage,
+    /// Our claim.
+    pub epoch: i64,
+    /// What the target said last.
+    pub stored: Stored,
+}
+
+/// Connects, proves, installs, creates, claims.
+pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
+    let (client, _) =
+        connect::connect(&run.config.target, "lite2pg apply").await.map_err(target::Error::from)?;
+    ledger::migrate(&client).await?;
+    ledger::be_alone(&client).await?;
+    let stored = ledger::position(&client).await?;
+    if let (Some(mine), Some(stored)) = (run.epoch, &stored)
+        && stored.epoch != mine
+    {
+        return Err(target::Error::TakenOver { epoch: stored.epoch, mine }.into());
+    }
+    if run.epoch.is_some() && stored.is_none() {
+        let what = "the position row is gone".to_owned();
+        return Err(target::Error::Position { what }.into());
+    }
+    if let Some(stored) = &stored {
+        prove(run, stored).await?;
+    }
+    let survey = run.source.run(Source::survey).await?;
+    if survey.catalog.tables.is_empty() {
+        return Err(Error::NothingToDo);
+    }
+    let known = ledger::tables(&client).await?;
+    let types = choose_types(run, &survey, &known).await?;
+    let ddl = plan_ddl(run, &survey, &types);
+    if stored.is_none() {
+        report_skipped(&survey, &ddl);
+    }
+    check_free(run, &client, &ddl, &known).await?;
+    let (installed, anchor, schema_version) = install(run, &survey).await?;
+    let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed };
+    let plan = create(run, &client, &survey, &ddl, begun, anchor, schema_version).await?;
+    let epoch = match run.epoch {
+        Some(epoch) => epoch,
+        None => ledger::claim(&client).await?,
+    };
+    run.epoch = Some(epoch);
+    let stored = ledger::position(&client)
+        .await?
+        .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;
+    ledger::note_schema_version(&client, epoch, schema_version).await?;
+    let keys = key_statements(&plan, &ddl);
+    Ok(Session { client, plan: Arc::new(plan), keys, lineage: installed.lineage, epoch, stored })
+}
+
+/// The DDL that a first run would carry out. Reads the source only.
+pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::Error> {
+    let survey = source.survey()?;
+    let mut types = HashMap::new();
+    for table in &survey.catalog.tables {
+        let seen = source.sample(table, SAMPLE_ROWS)?;
+        for (index, (column, seen)) in table.columns.iter().zip(seen).enumerate() {
+            let is_alias = table.rowid_alias == Some(index);
+            let chosen = seen.choose(&column.declared, column.affinity);
+            let pg = if is_alias { PgType::Int8 } else { chosen };
+            types.insert((table.name.clone(), index), pg);
+        }
+    }
+    let catalog = &survey.catalog;
+    let pg = |table: &Table, column: usize| types[&(table.name.clone(), column)];
+    Ok(target::ddl::plan(target_schema, &catalog.tables, &catalog.views, &pg))
+}
+
+/// Before anything is written: is the file still the one that the target was fed from?
+async fn prove(run: &Run, stored: &Stored) -> Result<(), Error> {
+    let (lineage, anchor) = (stored.lineage.clone(), stored.standing.applied);
+    run.source.run(move |source| source.prove(&lineage, anchor)).await?;
+    Ok(())
+}
+
+/// The type of every column: as stored for tables that are known, by a sample for the others.
+async fn choose_types(
+    run: &Run,
+    survey: &Survey,
+    known: &[KnownTable],
+) -> Result<HashMap<(String, usize), PgType>, Error> {
+    let mut types = HashMap::new();
+    for table in &survey.catalog.tables {
+        let stored = known.iter().find(|known| known.name == table.name);
+        let stored = stored.map_or_else(HashMap::new, stored_types);
+        let mut seen = Vec::new();
+        for (index, column) in table.columns.iter().enumerate() {
+            let pg = match stored.get(&column.name) {
+                Some(pg) => *pg,
+                None if table.rowid_alias == Some(index) => PgType::Int8,
+                None => {
+                    if seen.is_empty() {
+                        let table = table.clone();
+                        seen = run
+                            .source
+                            .run(move |source| source.sample(&table, SAMPLE_ROWS))
+                            .await?;
+                    }
+                    Seen::choose(seen[index], &column.declared, column.affinity)
+                }
+            };
+            types.insert((table.name.clone(), index), pg);
+        }
+    }
+    Ok(types)
+}
+
+/// The types that a known table was made with, by column name.
+fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
+    let Some(columns) = known.columns["columns"].as_array() else { return HashMap::new() };
+    columns
+        .iter()
+        .filter_map(|column| {
+            let name = column["from"].as_str()?;
+            Some((name.to_owned(), serde_json::from_value(column["pg"].clone()).ok()?))
+        })
+        .collect()
+}
+
+fn plan_ddl(run: &Run, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
+    let catalog = &survey.catalog;
+    let pg = |table: &Table, column: usize| types[&(table.name.clone(), column)];
+    target::ddl::plan(&run.config.target_schema, &catalog.tables, &catalog.views, &pg)
+}
+
+fn report_skipped(survey: &Survey, ddl: &Ddl) {
+    for skipped in &survey.catalog.skipped {
+        tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
+            "not replicated");
+    }
+    for note in &ddl.notes {
+        tracing::warn!(object = %note.object, what = %note.what, reason = %note.reason,
+            "not carried over");
+    }
+}
+
+/// No table that we are about to make may be there already, unless we made it.
+async fn check_free(
+    run: &Run,
+    client: &Client,
+    ddl: &Ddl,
+    known: &[KnownTable],
+) -> Result<(), Error> {
+    let ours: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
+    let names: Vec<String> = ddl
+        .tables
+        .iter()
+        .map(|table| table.name.clone())
+        .filter(|name| !ours.contains(&name.as_str()))
+        .collect();
+    build::check_free(client, &run.config.target_schema, &names).await?;
+    Ok(())
+}
+
+/// Installs triggers, then makes sure that the schema is still the one that was surveyed.
+async fn install(run: &Run, survey: &Survey) -> Result<(triggers::Installed, Anchor, i64), Error> {
+    let wanted = survey.catalog.clone();
+    let done = run
+        .source
+        .run(move |source| {
+            let installed = triggers::install(source, &wanted)?;
+            let survey = source.survey()?;
+            if survey.catalog.tables != wanted.tables || survey.catalog.views != wanted.views {
+                return Err(source::Error::SchemaChanged);
+            }
+            source.accept_schema(survey.schema_version);
+            let head = source.head()?.ok_or(Broken::ChangelogGone)?;
+            Ok((installed, head, survey.schema_version))
+        })
+        .await?;
+    if done.0.is_first {
+        tracing::info!(lineage = %done.0.lineage, tables = done.0.tables.len(), "triggers installed");
+    }
+    Ok(done)
+}
+
+struct BeginWith<'a> {
+    known: Vec<KnownTable>,
+    stored: Option<&'a Stored>,
+    installed: &'a triggers::Installed,
+}
+
+/// Makes the target tables that are not there, and makes anew those whose source changed shape or
+/// may have been written unseen. Returns the mappings in force.
+async fn create(
+    run: &Run,
+    client: &Client,
+    survey: &Survey,
+    ddl: &Ddl,
+    begun: BeginWith<'_>,
+    head: Anchor,
+    schema_version: i64,
+) -> Result<Plan, Error> {
+    let mut mappings = Vec::new();
+    let mut wanted = Vec::new();
+    let rowids_may_have_moved =
+        begun.stored.is_some_and(|stored| stored.schema_version != Some(schema_version));
+    for table in &survey.catalog.tables {
+        let Some(made) = ddl.tables.iter().find(|made| made.source == table.name) else { continue };
+        let id = begun.installed.tables[&table.name];
+        let mapping = map(id, table, made);
+        let shape = build::shape(&mapping);
+        let known = begun.known.iter().find(|known| known.id == id);
+        let again = known.and_then(|known| {
+            reason_to_begin_again(known, &shape, table, begun.installed, rowids_may_have_moved)
+        });
+        if let (Some(reason), Some(stored)) = (again, begun.stored) {
+            tracing::warn!(table = %table.name, reason, "the table is copied again");
+            let message = format!("{}: {reason}; the table is copied again", table.name);
+            let applied = stored.standing.applied.position;
+            ledger::incident(client, "table_again", Some(applied), &message).await?;
+        }
+        if known.is_none() || again.is_some() {
+            wanted.push((mappings.len(), made, shape, again.is_some()));
+        }
+        mappings.push(mapping);
+    }
+    for gone in begun.known.iter().filter(|known| mappings.iter().all(|m| m.id != known.id)) {
+        tracing::warn!(table = %gone.name, "dropped on the source; its target is left as it is");
+    }
+    let wanted: Vec<build::Wanted<'_>> = wanted
+        .into_iter()
+        .map(|(index, ddl, shape, is_again)| build::Wanted {
+            ddl,
+            mapping: &mappings[index],
+            shape,
+            is_again,
+        })
+        .collect();
+    let lineage = &begun.installed.lineage;
+    let first = begun.stored.is_none().then_some((lineage, head));
+    if first.is_some() || !wanted.is_empty() {
+        let schema = &run.config.target_schema;
+        build::create_tables(client, schema, &wanted, ddl, first).await?;
+    }
+    Ok(Plan::new(mappings))
+}
+
+/// Why the target table of a known table cannot be kept, if it cannot.
+fn reason_to_begin_again(
+    known: &KnownTable,
+    shape: &Value,
+    table: &Table,
+    installed: &triggers::Installed,
+    rowids_may_have_moved: bool,
+) -> Option<&'static str> {
+    if known.columns != *shape {
+        return Some("its columns changed");
+    }
+    if installed.renewed.contains(&table.name) && !installed.is_first {
+        return Some("its triggers were missing or out of date, writes may have gone unseen");
+    }
+    if table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
+        return Some("it has no key, and VACUUM may have renumbered its rows");
+    }
+    None
+}
+
+fn map(id: TableId, table: &Table, made: &TableDdl) -> Mapping {
+    let travelling = made
+        .columns
+        .iter()
+        .filter(|column| !column.computed)
+        .map(|column| (column.source, column.name.clone(), column.pg))
+        .collect();
+    Mapping::new(id, table.clone(), made.name.clone(), travelling)
+}
+
+fn key_statements(plan: &Plan, ddl: &Ddl) -> HashMap<TableId, String> {
+    plan.mappings
+        .iter()
+        .filter_map(|mapping| {
+            let made = ddl.tables.iter().find(|made| made.source == mapping.table.name)?;
+            Some((mapping.id, made.key.clone()))
+        })
+        .collect()
+}

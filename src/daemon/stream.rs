@@ -1,0 +1,262 @@
+//! Replay: tail, apply, wait for more.
+//!
+//! Reader and applier overlap by one batch where more is known to come: while PostgreSQL works on
+//! one, SQLite reads the next. The reader goes on from what it has read, the applier from what is
+//! committed; after any error both begin again at the position the target has stored.
+//!
+//! File events wake the loop; without them it looks every poll interval, which is enough.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::prepare::Session;
+use super::{Ended, Error, Run};
+use crate::batch::Batch;
+use crate::change::Anchor;
+use crate::failpoint;
+use crate::source::changelog::Budget;
+use crate::source::{self, watch};
+use crate::target::apply::{Applied, Applier, Limits};
+use crate::target::ledger::{self, Phase};
+use crate::target::{self, build};
+
+/// What one batch may hold. 20,000 rows of 100 bytes are past the size from which larger batches
+/// are no faster, and two of them, with their copies on the way, stay far below 128 MiB.
+const BUDGET: Budget = Budget { changes_max: 20_000, bytes_max: 4 * 1024 * 1024 };
+
+/// How long a file event may precede the commit it announces.
+const SECOND_LOOKS: Duration = Duration::from_millis(50);
+
+/// Even when nothing seems to happen, lineage is proven this often.
+const PROOF_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Replays until told to stop, or until in step if that is all that was asked.
+pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
+    let Session { client, plan, lineage, epoch, stored, .. } = session;
+    let schema = &run.config.target_schema;
+    let applier = Applier::new(client, schema, epoch, stored.standing, Limits::default()).await?;
+    let bell = Arc::new(Notify::new());
+    let watch = watch::watch(&run.config.source, bell.clone());
+    let mut stream = Stream {
+        read: stored.standing.applied,
+        plan,
+        lineage,
+        applier,
+        bell,
+        phase: stored.phase,
+        epoch,
+        data_version: None,
+        proven: Instant::now(),
+        pruned: Instant::now(),
+    };
+    let ended = stream.replay(run).await;
+    drop(watch);
+    ended
+}
+
+struct Stream {
+    /// Where the reader is; ahead of the applier by at most one batch.
+    read: Anchor,
+    plan: Arc<crate::source::changelog::Plan>,
+    lineage: crate::change::Lineage,
+    applier: Applier,
+    bell: Arc<Notify>,
+    phase: Phase,
+    epoch: i64,
+    /// SQLite's `data_version` before the last tail that found nothing.
+    data_version: Option<i64>,
+    proven: Instant,
+    pruned: Instant,
+}
+
+impl Stream {
+    async fn replay(&mut self, run: &mut Run) -> Result<Ended, Error> {
+        let mut next = self.tail(run).await?;
+        loop {
+            let Some(batch) = next else {
+                if let Some(ended) = self.at_head(run).await? {
+                    return Ok(ended);
+                }
+                next = self.tail(run).await?;
+                continue;
+            };
+            failpoint::hit(failpoint::REPLAY_READ);
+            self.read = batch.through;
+            next = self.apply(run, batch).await?;
+            // A stop does not wait for a backlog: what is committed stays, the rest is replayed.
+            if run.stop.is_given() {
+                if self.applier.is_pending() {
+                    self.applier.roll_back().await?;
+                }
+                return Ok(Ended::Stopped);
+            }
+        }
+    }
+
+    /// Applies a batch, and reads the next one meanwhile if there is more to come.
+    async fn apply(&mut self, run: &mut Run, batch: Batch) -> Result<Option<Batch>, Error> {
+        let more_to_come = !batch.is_consistent();
+        let applied = if more_to_come {
+            let ahead = tail(run, self.plan.clone(), self.lineage.clone(), batch.through);
+            let (applied, ahead) =
+                tokio::join!(self.applier.apply(&self.plan.mappings, &batch), ahead);
+            match applied {
+                Ok(_) => {
+                    run.got_somewhere();
+                    return ahead;
+                }
+                refused => refused,
+            }
+        } else {
+            self.applier.apply(&self.plan.mappings, &batch).await
+        };
+        match applied {
+            Ok(Applied::Committed(standing)) => {
+                run.got_somewhere();
+                tracing::debug!(
+                    applied = standing.applied.position.0,
+                    changes = batch.changes,
+                    rows = batch.rows(),
+                    "applied"
+                );
+                self.tail(run).await
+            }
+            Ok(Applied::Pending) => self.tail(run).await,
+            Err(target::Error::Stricter { table }) => {
+                tracing::warn!(
+                    table = table.0,
+                    "a unique index of the target forbids rows that \
+                    the source holds; going row by row"
+                );
+                self.applier.roll_back_and_go_row_by_row().await?;
+                self.read = self.applier.standing().applied;
+                self.tail(run).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn tail(&mut self, run: &Run) -> Result<Option<Batch>, Error> {
+        self.proven = Instant::now();
+        let (plan, lineage, from) = (self.plan.clone(), self.lineage.clone(), self.read);
+        let (version, batch) = run
+            .source
+            .run(move |source| {
+                // Read before the tail: a commit in between is then seen as a change.
+                let version = source.data_version()?;
+                let batch = source.tail(&plan, &lineage, from, BUDGET)?;
+                Ok::<_, source::Error>((version, batch))
+            })
+            .await?;
+        self.data_version = batch.is_none().then_some(version);
+        Ok(batch)
+    }
+
+    /// Nothing more to read. Ends what is open, builds what waited for this moment, waits.
+    async fn at_head(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
+        if self.phase != Phase::Streaming && self.applier.standing().is_consistent() {
+            self.enter_streaming(run).await?;
+            // Changes may have come meanwhile.
+            return Ok(None);
+        }
+        if run.config.until_caught_up && self.applier.standing().is_consistent() {
+            return Ok(Some(Ended::CaughtUp));
+        }
+        if run.stop.is_given() {
+            return Ok(Some(Ended::Stopped));
+        }
+        if run.config.prune_interval <= self.pruned.elapsed() {
+            self.prune(run).await?;
+        }
+        self.await_change(run).await?;
+        Ok(run.stop.is_given().then_some(Ended::Stopped))
+    }
+
+    /// In step for the first time: unique indexes hold now, so indexes and checks can be built.
+    async fn enter_streaming(&mut self, run: &mut Run) -> Result<(), Error> {
+        failpoint::hit(failpoint::CAUGHT_UP);
+        let client = self.applier.client();
+        let mut refused = 0;
+        for kind in ["index", "check", "view"] {
+            refused += build::build_waiting(client, kind).await?.refused;
+        }
+        ledger::set_states(client, "copied", "streaming").await?;
+        client
+            .batch_execute("analyze lite2pg.position")
+            .await
+            .map_err(target::Error::query("analyze"))?;
+        failpoint::hit(failpoint::INDEXES_DONE);
+        ledger::enter(client, self.epoch, Phase::Streaming, None).await?;
+        self.phase = Phase::Streaming;
+        run.got_somewhere();
+        let applied = self.applier.standing().applied.position;
+        tracing::info!(position = applied.0, refused, "in step");
+        Ok(())
+    }
+
+    /// Returns when there may be something to read, or when it is time to look anyway.
+    async fn await_change(&mut self, run: &mut Run) -> Result<(), Error> {
+        let mut stop = run.stop.clone();
+        loop {
+            let rang = tokio::select! {
+                () = stop.given() => return Ok(()),
+                () = self.bell.notified() => true,
+                () = tokio::time::sleep(run.config.poll_interval) => false,
+            };
+            let seen = self.data_version;
+            let looks = if rang { SECOND_LOOKS } else { Duration::ZERO };
+            let changed = run
+                .source
+                .run(move |source| match seen {
+                    Some(seen) => Ok(source.has_moved() || source.await_commit(seen, looks)?),
+                    None => Ok::<_, source::Error>(true),
+                })
+                .await?;
+            if changed || PROOF_INTERVAL <= self.proven.elapsed() {
+                return Ok(());
+            }
+            if run.config.prune_interval <= self.pruned.elapsed() {
+                self.prune(run).await?;
+            }
+        }
+    }
+
+    /// Deletes changelog entries that are applied, on the target's disk, and old enough.
+    async fn prune(&mut self, run: &Run) -> Result<(), Error> {
+        self.pruned = Instant::now();
+        // Read back what the target says it has; the commit's reply alone proves less.
+        let stored = ledger::position(self.applier.client()).await?;
+        let Some(stored) = stored.filter(|stored| stored.epoch == self.epoch) else {
+            return Ok(());
+        };
+        if !ledger::is_durable(self.applier.client()).await? {
+            tracing::warn!("the server runs with fsync = off: the changelog is not pruned");
+            return Ok(());
+        }
+        let age_ms = i64::try_from(run.config.retention.as_millis()).unwrap_or(i64::MAX);
+        let kept_max = run.config.retained_changes_max;
+        let (lineage, durable) = (self.lineage.clone(), stored.standing.applied);
+        loop {
+            let lineage = lineage.clone();
+            let pruned = run
+                .source
+                .run(move |source| source.prune(&lineage, durable, age_ms, kept_max))
+                .await?;
+            if pruned == 0 || run.stop.is_given() {
+                return Ok(());
+            }
+            tracing::debug!(pruned, "pruned");
+        }
+    }
+}
+
+async fn tail(
+    run: &Run,
+    plan: Arc<crate::source::changelog::Plan>,
+    lineage: crate::change::Lineage,
+    from: Anchor,
+) -> Result<Option<Batch>, Error> {
+    Ok(run.source.run(move |source| source.tail(&plan, &lineage, from, BUDGET)).await?)
+}

@@ -1,0 +1,6 @@
+//! placeholder
+pub fn write(
+    _args: &crate::cli::DemoWriterArgs,
+) -> Result<crate::error::Exit, crate::error::Report> {
+    unimplemented!()
+}

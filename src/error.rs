@@ -1,0 +1,248 @@
+//! How an error is shown, and what exit code it becomes.
+//!
+//! Errors inside the crate have kinds; here a kind becomes words for a person: `error:`, `cause:`
+//! lines and a `hint:` that names a command. Exit codes: 0 yes, 1 the answer is no, 2 wrong usage
+//! or configuration, 3 could not find out or lost a dependency, 4 lineage stop.
+
+use std::fmt::Write as _;
+
+use crate::target::conninfo::Remedy;
+use crate::{daemon, source, target};
+
+/// What the program tells its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Yes.
+    Yes = 0,
+    /// The answer is no: drift, a gate not met, blocked.
+    No = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Could not find out, or lost a dependency.
+    Unknown = 3,
+    /// The file is not the file any more; nothing was applied.
+    Lineage = 4,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error on its way to the person.
+#[derive(Debug)]
+pub struct Report {
+    /// What the program exits with.
+    pub exit: Exit,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Report {
+    /// A failure told in one sentence.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn of(exit: Exit, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        Self { exit, message: error.to_string(), causes, hint }
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "error: {}", printable(&self.message))?;
+        for cause in &self.causes {
+            write!(f, "\ncause: {}", printable(cause))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n\nhint: {}", printable(hint))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names may hold anything; a terminal gets no control characters from them.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(
+            |character| {
+                if character.is_control() && character != '\n' { '\u{fffd}' } else { character }
+            },
+        )
+        .collect()
+}
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(line, ": {error}").expect("writing to a string cannot fail");
+        cause = error.source();
+    }
+    line
+}
+
+impl From<daemon::Error> for Report {
+    fn from(error: daemon::Error) -> Self {
+        match error {
+            daemon::Error::Source(error) => error.into(),
+            daemon::Error::Target(error) => error.into(),
+            daemon::Error::NothingToDo => Self::new(Exit::Usage, error.to_string()).hint(
+                "Is --source the right file? `lite2pg schema --source FILE` shows what it holds.",
+            ),
+        }
+    }
+}
+
+impl From<source::Error> for Report {
+    fn from(error: source::Error) -> Self {
+        use source::Error::{
+            Busy, HardLinked, Lineage, Missing, NetworkFileSystem, NewerFormat, NotADatabase,
+            NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite, TriggerRefused,
+        };
+        let (exit, hint) = match &error {
+            Lineage(broken) => return lineage_stop(broken),
+            Missing { .. } | NotAFile { .. } => {
+                (Exit::Usage, "Give the application's database file with --source FILE.".to_owned())
+            }
+            NotADatabase { .. } => (
+                Exit::Usage,
+                "Check the path. Encrypted files (SQLCipher, SEE) cannot be read.".to_owned(),
+            ),
+            ReadOnly { .. } => (
+                Exit::Usage,
+                "Run lite2pg as the application's user, or give its group write access to the \
+                 file and its directory."
+                    .to_owned(),
+            ),
+            HardLinked { .. } => (
+                Exit::Usage,
+                "SQLite mistakes two names of one file for two databases. Remove the other name."
+                    .to_owned(),
+            ),
+            NetworkFileSystem { .. } => {
+                (Exit::Usage, "Run lite2pg on the host that has the disk.".to_owned())
+            }
+            Busy { .. } => (
+                Exit::Unknown,
+                "Another process holds a lock for long. Find it with `fuser FILE` and try again."
+                    .to_owned(),
+            ),
+            NewerFormat { .. } => {
+                (Exit::Usage, "Use the newer lite2pg that made the changelog.".to_owned())
+            }
+            NotInstalled => {
+                (Exit::No, "`lite2pg install --source FILE` puts the triggers in.".to_owned())
+            }
+            TriggerRefused { .. } => (
+                Exit::No,
+                "Nothing was installed. Please report the table's CREATE statement.".to_owned(),
+            ),
+            Schema { .. } | Sqlite { .. } | SchemaChanged => (
+                Exit::Unknown,
+                "`sqlite3 FILE 'pragma integrity_check'` tells whether the file is sound."
+                    .to_owned(),
+            ),
+        };
+        Self::of(exit, &error, Some(hint))
+    }
+}
+
+/// What happened, and the choices.
+fn lineage_stop(broken: &source::Broken) -> Report {
+    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, OtherLineage, WentBack};
+    let what_it_means = match broken {
+        ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
+        OtherLineage { .. } => "This is another database than the one the target was fed from.",
+        WentBack { .. } => {
+            "An older copy of the database was put in its place: changes that the target has are \
+             missing from the file."
+        }
+        Forked { .. } => {
+            "An older copy of the database was put in its place and has been written to since: \
+             the file and the target each hold changes that the other lacks."
+        }
+        AnchorGone { .. } => {
+            "The target is older than what the changelog still holds, or someone deleted entries."
+        }
+        Gap { .. } => "Someone deleted entries from the changelog.",
+    };
+    Report {
+        exit: Exit::Lineage,
+        message: format!("lineage stop: {broken}"),
+        causes: vec![what_it_means.to_owned()],
+        hint: Some(
+            "Nothing was applied; PostgreSQL is as it was. Either put the right file back and run \
+             lite2pg again, or, if this file is the one to keep, feed a new, empty target from it: \
+             `lite2pg uninstall --source FILE`, then `lite2pg run --source FILE --target URL`."
+                .to_owned(),
+        ),
+    }
+}
+
+impl From<target::Error> for Report {
+    fn from(error: target::Error) -> Self {
+        use target::Error::{
+            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Stricter,
+            TableExists, TakenOver,
+        };
+        let (exit, hint) = match &error {
+            Connect(connect) => match connect.remedy() {
+                Remedy::Retry => (
+                    Exit::Unknown,
+                    Some("Is PostgreSQL running there? `psql URL` tells more.".to_owned()),
+                ),
+                Remedy::Stop { hint } => (Exit::Usage, Some(hint.to_string())),
+            },
+            TakenOver { .. } | InUse { .. } => (
+                Exit::No,
+                Some(
+                    "One sidecar per target. `lite2pg status` shows how far the other one is."
+                        .to_owned(),
+                ),
+            ),
+            OtherSource { .. } => (
+                Exit::Lineage,
+                Some(
+                    "Nothing was applied. Give the file that feeds this target, or another target."
+                        .to_owned(),
+                ),
+            ),
+            TableExists { .. } => (
+                Exit::No,
+                Some(
+                    "Nothing was written. Give an empty database, or another schema with \
+                     --target-schema NAME."
+                        .to_owned(),
+                ),
+            ),
+            NewerFormat { .. } => {
+                (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
+            }
+            Position { .. } => (
+                Exit::Unknown,
+                Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
+            ),
+            Query { .. } | Moved | Stricter { .. } => (Exit::Unknown, None),
+        };
+        Self::of(exit, &error, hint)
+    }
+}

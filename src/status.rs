@@ -1,0 +1,260 @@
+//! How far replication is: one value, read at one moment, rendered for a terminal or as JSON.
+//!
+//! It asks both sides themselves, not the daemon, so it is right whether or not one is running.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::Client;
+
+use crate::change::{Lineage, Position};
+use crate::source::thread::SourceThread;
+use crate::target::ledger::{self, Phase};
+use crate::{source, target};
+
+/// One reading.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Status {
+    /// How far replication has come; `null` before it began.
+    pub phase: Option<Phase>,
+    /// The target's tables equal one state of the source.
+    pub consistent: bool,
+    /// Places in the changelog.
+    pub position: Positions,
+    /// Head minus applied.
+    pub lag_changes: i64,
+    /// Age of the oldest change that is not applied.
+    pub lag_ms: i64,
+    /// The captured tables.
+    pub tables: Vec<TableStatus>,
+    /// Rows that the target cannot hold.
+    pub quarantined: i64,
+    /// Rows that differed at the last verification; `null` if there has been none.
+    pub drift_rows: Option<i64>,
+    /// When both sides were last compared; `null` if never.
+    pub last_verify: Option<String>,
+    /// Why the next step is not being taken.
+    pub waiting_for: Option<String>,
+    /// The way back after cutover.
+    pub fallback: Fallback,
+    /// Things that a person should know, newest first.
+    pub incidents: Vec<Incident>,
+    /// Objects of the source that are not carried over, or not yet, by state.
+    pub objects: Vec<ObjectCount>,
+}
+
+/// Places in the changelog.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Positions {
+    /// Whose history they belong to.
+    pub lineage: Option<Lineage>,
+    /// Newest entry applied.
+    pub applied: Option<Position>,
+    /// Newest entry written.
+    pub head: Option<Position>,
+}
+
+/// One captured table.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct TableStatus {
+    /// Its name on the source.
+    pub name: String,
+    /// `copying`, `copied` or `streaming`.
+    pub state: String,
+    /// Rows on the target.
+    pub rows: i64,
+}
+
+/// The way back.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Fallback {
+    /// `OPEN` or `CLOSED`.
+    pub state: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Incident {
+    /// When.
+    pub at: String,
+    /// What kind.
+    pub kind: String,
+    /// In words.
+    pub message: String,
+}
+
+/// How many objects are in a state.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ObjectCount {
+    /// `index`, `check`, `foreign_key`, `view` or `note`.
+    pub kind: String,
+    /// `waiting`, `built`, `refused` or `not_translated`.
+    pub state: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// Reads both sides.
+pub async fn read(
+    source: &SourceThread,
+    client: &Client,
+    target_schema: &str,
+) -> Result<Status, crate::daemon::Error> {
+    let has_ledger = ledger::exists(client).await?;
+    let stored = if has_ledger { ledger::position(client).await? } else { None };
+    let applied = stored.as_ref().map(|stored| stored.standing.applied.position);
+    let (head, lineage, lag_ms) = source
+        .run(move |source| {
+            let head = source.head()?.map(|head| head.position);
+            let lineage = source.lineage()?;
+            let lag_ms = match (head, applied) {
+                (Some(_), Some(applied)) => source.lag_ms(applied)?,
+                _ => 0,
+            };
+            Ok::<_, source::Error>((head, lineage, lag_ms))
+        })
+        .await?;
+    let mut status = Status {
+        phase: stored.as_ref().map(|stored| stored.phase),
+        consistent: stored.as_ref().is_some_and(|stored| stored.is_consistent),
+        position: Positions { lineage: lineage.clone(), applied, head },
+        lag_changes: lag_changes(head, applied),
+        lag_ms,
+        tables: Vec::new(),
+        quarantined: 0,
+        drift_rows: None,
+        last_verify: None,
+        waiting_for: None,
+        fallback: Fallback { state: "CLOSED", reason: "not cut over" },
+        incidents: Vec::new(),
+        objects: Vec::new(),
+    };
+    if has_ledger {
+        read_target(client, target_schema, &mut status).await?;
+    }
+    let same_lineage =
+        stored.as_ref().is_none_or(|stored| Some(&stored.lineage) == lineage.as_ref());
+    let is_alone = has_ledger && !ledger::is_someone_at_work(client).await?;
+    status.waiting_for = waiting_for(&status, same_lineage, is_alone);
+    Ok(status)
+}
+
+fn lag_changes(head: Option<Position>, applied: Option<Position>) -> i64 {
+    match (head, applied) {
+        (Some(head), Some(applied)) => (head.0 - applied.0).max(0),
+        (Some(head), None) => head.0,
+        _ => 0,
+    }
+}
+
+async fn read_target(
+    client: &Client,
+    target_schema: &str,
+    status: &mut Status,
+) -> Result<(), target::Error> {
+    let doing = "read the state of the target";
+    for table in ledger::tables(client).await? {
+        let rows = ledger::count_rows(client, target_schema, &table.target).await?;
+        status.tables.push(TableStatus { name: table.name, state: table.state, rows });
+    }
+    status.quarantined = client
+        .query_one("select count(*) from lite2pg.quarantine", &[])
+        .await
+        .map_err(target::Error::query(doing))?
+        .get(0);
+    let incidents = client
+        .query(
+            "select to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), kind, message
+               from lite2pg.incidents order by id desc limit 20",
+            &[],
+        )
+        .await
+        .map_err(target::Error::query(doing))?;
+    status.incidents = incidents
+        .iter()
+        .map(|row| Incident { at: row.get(0), kind: row.get(1), message: row.get(2) })
+        .collect();
+    let objects = client
+        .query(
+            "select kind, state, count(*) from lite2pg.objects group by kind, state
+              order by kind, state",
+            &[],
+        )
+        .await
+        .map_err(target::Error::query(doing))?;
+    status.objects = objects
+        .iter()
+        .map(|row| ObjectCount { kind: row.get(0), state: row.get(1), count: row.get(2) })
+        .collect();
+    Ok(())
+}
+
+fn waiting_for(status: &Status, same_lineage: bool, is_alone: bool) -> Option<String> {
+    let Some(phase) = status.phase else {
+        return Some("replication has not begun: `lite2pg run` begins it".to_owned());
+    };
+    if !same_lineage {
+        return Some("the source is not the file that the target was fed from".to_owned());
+    }
+    if is_alone && (0 < status.lag_changes || phase != Phase::Streaming) {
+        return Some("no lite2pg is running for this target".to_owned());
+    }
+    match phase {
+        Phase::Copying => Some("the first copy".to_owned()),
+        Phase::CatchingUp => Some("catching up after the copy".to_owned()),
+        Phase::Streaming => None,
+    }
+}
+
+impl Status {
+    /// For a terminal.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let number = |position: Option<Position>| {
+            position.map_or_else(|| "-".to_owned(), |position| position.to_string())
+        };
+        let phase = self.phase.map_or("not begun", Phase::as_str);
+        let in_step =
+            if self.consistent && self.lag_changes == 0 { "in step" } else { "not in step" };
+        writeln!(
+            text,
+            "{phase}, {in_step}: applied {} of {}, lag {} changes, {:.1} s, {} rows in quarantine",
+            number(self.position.applied),
+            number(self.position.head),
+            self.lag_changes,
+            seconds(self.lag_ms),
+            self.quarantined,
+        )
+        .expect("writing to a string cannot fail");
+        if let Some(reason) = &self.waiting_for {
+            writeln!(text, "waiting for: {reason}").expect("writing to a string cannot fail");
+        }
+        let width = self.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
+        for table in &self.tables {
+            let name = crate::error::printable(&table.name).replace('\n', "\u{fffd}");
+            writeln!(text, "  {name:<width$}  {:<9}  {:>12} rows", table.state, table.rows)
+                .expect("writing to a string cannot fail");
+        }
+        for object in self.objects.iter().filter(|object| object.state != "built") {
+            writeln!(
+                text,
+                "  {} {}: {}",
+                object.count,
+                object.kind,
+                object.state.replace('_', " ")
+            )
+            .expect("writing to a string cannot fail");
+        }
+        for incident in self.incidents.iter().take(5) {
+            let message = crate::error::printable(&incident.message).replace('\n', "\u{fffd}");
+            writeln!(text, "  incident {}: {message}", incident.at)
+                .expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
+}

@@ -1,0 +1,952 @@
+//! A batch and its position, in one transaction.
+//!
+//! The one idea: make the target hold exactly the contents of the batch, and move the position in
+//! the same transaction, by a statement that fails unless this very run of the sidecar owns it
+//! and the target stands where the batch begins. That is the whole proof of single writing; no
+//! clock and no session lock takes part.
+//!
+//! Three ways to write the rows of a batch, each tried when the one before is refused:
+//! 1. set-based deletes and upserts, sorted by key (new rows above every known key go by COPY);
+//! 2. *displace*: delete every touched key and whatever stands in the way on a unique index, then
+//!    insert. Needed when unique values change places. What was in the way must itself turn up in
+//!    the backlog before the transaction may commit; otherwise the target's index forbids what the
+//!    source holds, and
+//! 3. row by row: what the target refuses goes to quarantine with its reason.
+//!
+//! A backlog that needs several reads is applied in one transaction as far as [`Limits`] allow, so
+//! that readers of the target never see a state the source was never in.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::SinkExt;
+use futures_util::future::{FutureExt, LocalBoxFuture, join_all};
+use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Statement};
+
+use super::Error;
+use crate::batch::{
+    Batch, Image, KeyImage, Quarantined, Row, TableBatch, fields, key_json, sort_key,
+};
+use crate::change::{Anchor, Position, TableId};
+use crate::failpoint;
+use crate::mapping::Mapping;
+use crate::table::Ident;
+use crate::value::PgType;
+
+/// How long and how much one transaction may grow while a backlog is worked off. Beyond it the
+/// position says `consistent = false` until the backlog is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Since the transaction began.
+    pub open_max: Duration,
+    /// Changelog entries in it.
+    pub changes_max: u64,
+}
+
+impl Default for Limits {
+    /// Thirty seconds are long for a reader to see nothing new and short for PostgreSQL's vacuum;
+    /// a restart after a crash repeats at most this much.
+    fn default() -> Self {
+        Self { open_max: Duration::from_secs(30), changes_max: 5_000_000 }
+    }
+}
+
+/// Batches up to this many rows are sent in one round trip, BEGIN to COMMIT.
+const PIPELINED_ROWS_MAX: usize = 2_000;
+
+/// Fewer new rows than this are not worth a COPY of their own.
+const COPY_ROWS_MIN: usize = 200;
+
+/// Where the target stands, as this run knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Newest applied entry.
+    pub applied: Anchor,
+    /// The head when contents were last read.
+    pub read_through: Position,
+}
+
+impl Standing {
+    /// Whether the target equals a state of the source.
+    pub fn is_consistent(&self) -> bool {
+        self.read_through <= self.applied.position
+    }
+}
+
+/// What [`Applier::apply`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Committed: the target stands here.
+    Committed(Standing),
+    /// Applied within a transaction that stays open until the backlog is done.
+    Pending,
+}
+
+/// Applies batches over one connection.
+pub struct Applier {
+    client: Client,
+    schema: Ident,
+    epoch: i64,
+    limits: Limits,
+    standing: Standing,
+    open: Option<Group>,
+    tables: HashMap<usize, Statements>,
+    advance: Statement,
+    /// Rows in quarantine; while there are none, nobody looks for them.
+    quarantined: i64,
+    /// Go row by row until the next commit.
+    is_careful: bool,
+}
+
+/// A transaction that spans several batches.
+struct Group {
+    begun: Instant,
+    changes: u64,
+    through: Anchor,
+    read_through: Position,
+    /// Keys that were removed because they stood in the way. Each must be touched by a later
+    /// part, or the target is stricter than the source.
+    owed: HashSet<(usize, KeyImage)>,
+}
+
+/// What one table's statements are.
+struct Statements {
+    upsert: Statement,
+    delete: Statement,
+    copy: String,
+    /// No row of the target has a greater key, where keys are single integers.
+    greatest_key: Option<i64>,
+}
+
+/// The rows of one table, sorted by key and divided by what is to be done.
+struct Work<'a> {
+    mapping: &'a Mapping,
+    index: usize,
+    /// To be deleted only.
+    absent: Vec<&'a KeyImage>,
+    /// To be written.
+    present: Vec<(&'a KeyImage, &'a Image)>,
+    /// To be written, and known to be new: they go by COPY.
+    appended: Vec<(&'a KeyImage, &'a Image)>,
+    refused: Vec<&'a Quarantined>,
+}
+
+/// A parameter that is already in binary form.
+#[derive(Debug)]
+struct Raw(Bytes);
+
+impl ToSql for Raw {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl Applier {
+    /// Takes over a connection whose epoch has been claimed.
+    pub async fn new(
+        client: Client,
+        target_schema: &str,
+        epoch: i64,
+        standing: Standing,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let advance = client
+            .prepare("select lite2pg.advance($1, $2, $3, $4, $5, $6, $7)")
+            .await
+            .map_err(Error::query("prepare to move the position"))?;
+        let quarantined = client
+            .query_one("select count(*) from lite2pg.quarantine", &[])
+            .await
+            .map_err(Error::query("count the quarantine"))?
+            .get(0);
+        Ok(Self {
+            client,
+            schema: Ident::new(target_schema),
+            epoch,
+            limits,
+            standing,
+            open: None,
+            tables: HashMap::new(),
+            advance,
+            quarantined,
+            is_careful: false,
+        })
+    }
+
+    /// The connection, for work between batches.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where the target stands.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether a transaction is open that has not been committed.
+    pub fn is_pending(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Writes `batch` to the target and moves the position, in one transaction.
+    ///
+    /// `batch` must begin where the last one ended. If more is to come before the target equals a
+    /// state of the source, the transaction stays open ([`Applied::Pending`]) as far as the limits
+    /// allow. After any error the transaction is gone, and the caller must read the position anew
+    /// before anything else: the commit may have happened.
+    pub async fn apply(&mut self, mappings: &[Mapping], batch: &Batch) -> Result<Applied, Error> {
+        let expected = self.open.as_ref().map_or(self.standing.applied, |group| group.through);
+        assert_eq!(batch.from, expected, "a batch begins where the last one ended");
+        let work = divide(mappings, batch);
+        for item in &work {
+            self.prepare(item.mapping, item.index).await?;
+        }
+        let work = self.by_copy(work);
+        let read_through = self.standing.read_through.max(batch.read_through);
+        let is_simple = self.open.is_none()
+            && !self.is_careful
+            && read_through <= batch.through.position
+            && batch.rows() <= PIPELINED_ROWS_MAX
+            && work.iter().all(|item| item.appended.is_empty() && item.refused.is_empty());
+        if is_simple {
+            match self.in_one_trip(&work, batch).await {
+                Ok(()) => {
+                    failpoint::hit(failpoint::APPLY_COMMITTED);
+                    for item in &work {
+                        self.raise_greatest_key(item);
+                    }
+                    return Ok(self.arrived(batch.through, read_through));
+                }
+                Err(error) if !is_refusal(&error) => return Err(error),
+                // The transaction was rolled back as a whole; take the longer way.
+                Err(_) => {}
+            }
+        }
+        self.in_group(&work, batch).await
+    }
+
+    fn arrived(&mut self, applied: Anchor, read_through: Position) -> Applied {
+        self.open = None;
+        self.is_careful = false;
+        self.standing = Standing { applied, read_through };
+        Applied::Committed(self.standing)
+    }
+
+    /// BEGIN, all statements, the position and COMMIT, sent without waiting for replies. If any
+    /// statement fails the server turns COMMIT into ROLLBACK, and the first error is returned.
+    async fn in_one_trip(&self, work: &[Work<'_>], batch: &Batch) -> Result<(), Error> {
+        failpoint::hit(failpoint::APPLY_BEGUN);
+        let mut prepared: Vec<(&Statement, Vec<Raw>)> = Vec::new();
+        for item in work {
+            let statements = &self.tables[&item.index];
+            if !item.absent.is_empty() {
+                prepared.push((&statements.delete, key_arrays(item.mapping, &item.absent)));
+            }
+            if !item.present.is_empty() {
+                let images = item.present.iter().map(|(_, image)| image.as_slice());
+                prepared.push((&statements.upsert, row_arrays(item.mapping, images)));
+            }
+        }
+        let through = batch.through;
+        let position = self.advance_parameters(
+            through,
+            self.standing.read_through.max(batch.read_through),
+            batch.newest_ms,
+        );
+        let mut steps: Vec<LocalBoxFuture<'_, Result<(), tokio_postgres::Error>>> = Vec::new();
+        steps.push(self.client.batch_execute("begin").boxed_local());
+        for (statement, parameters) in &prepared {
+            let parameters = parameters.iter().map(|raw| raw as &(dyn ToSql + Sync));
+            steps.push(
+                self.client
+                    .execute_raw(*statement, parameters)
+                    .map(|done| done.map(drop))
+                    .boxed_local(),
+            );
+        }
+        for item in work {
+            steps.push(self.write_quarantine(item, through.position).boxed_local());
+        }
+        steps.push(
+            self.client
+                .execute_raw(
+                    &self.advance,
+                    position.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)),
+                )
+                .map(|done| done.map(drop))
+                .boxed_local(),
+        );
+        failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
+        steps.push(self.client.batch_execute("commit").boxed_local());
+        let outcomes = join_all(steps).await;
+        let failed = outcomes.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |error| Err(Error::query("apply a batch")(error)))
+    }
+
+    fn advance_parameters(
+        &self,
+        through: Anchor,
+        read_through: Position,
+        newest_ms: i64,
+    ) -> [Box<dyn ToSql + Sync + Send>; 7] {
+        [
+            Box::new(self.epoch),
+            Box::new(self.standing.applied.position.0),
+            Box::new(through.position.0),
+            Box::new(through.token),
+            Box::new(read_through.0),
+            Box::new(read_through <= through.position),
+            Box::new(newest_ms),
+        ]
+    }
+
+    async fn in_group(&mut self, work: &[Work<'_>], batch: &Batch) -> Result<Applied, Error> {
+        if self.open.is_none() {
+            self.execute("begin").await?;
+            failpoint::hit(failpoint::APPLY_BEGUN);
+            self.open = Some(Group {
+                begun: Instant::now(),
+                changes: 0,
+                through: batch.from,
+                read_through: self.standing.read_through,
+                owed: HashSet::new(),
+            });
+        }
+        for item in work {
+            self.write_table(item, batch.through.position).await?;
+        }
+        let limits = self.limits;
+        let group = self.open.as_mut().expect("the group was opened above");
+        group.changes += batch.changes;
+        group.through = batch.through;
+        group.read_through = group.read_through.max(batch.read_through);
+        let is_whole = group.read_through <= group.through.position;
+        let is_over =
+            limits.open_max < group.begun.elapsed() || limits.changes_max <= group.changes;
+        if !is_whole && !is_over {
+            return Ok(Applied::Pending);
+        }
+        if is_whole && let Some((table, _)) = group.owed.iter().next() {
+            let table = *table;
+            return Err(Error::Stricter { table: TableId(i64::try_from(table).unwrap_or(0)) });
+        }
+        let (through, read_through) = (group.through, group.read_through);
+        let parameters = self.advance_parameters(through, read_through, batch.newest_ms);
+        self.client
+            .execute_raw(
+                &self.advance,
+                parameters.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)),
+            )
+            .await
+            .map_err(Error::query("move the position"))?;
+        failpoint::hit(failpoint::APPLY_POSITION_MOVED);
+        failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
+        self.execute("commit").await?;
+        failpoint::hit(failpoint::APPLY_COMMITTED);
+        Ok(self.arrived(through, read_through))
+    }
+
+    /// Gives up an open transaction, so that its connection can be used again.
+    pub async fn roll_back(&mut self) -> Result<(), Error> {
+        self.open = None;
+        self.execute("rollback").await
+    }
+
+    /// Gives up an open transaction and goes row by row until the next commit: what is refused
+    /// then goes to quarantine. For the rare case of [`Error::Stricter`].
+    pub async fn roll_back_and_go_row_by_row(&mut self) -> Result<(), Error> {
+        self.is_careful = true;
+        self.roll_back().await
+    }
+
+    /// Writes the rows of one table by the first way that is not refused.
+    async fn write_table(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
+        if let Some(group) = &mut self.open
+            && !group.owed.is_empty()
+        {
+            let touched = item.absent.iter().copied();
+            let written = item.present.iter().chain(&item.appended).map(|(key, _)| *key);
+            for key in touched.chain(written) {
+                group.owed.remove(&(item.index, key.clone()));
+            }
+        }
+        if self.is_careful {
+            return self.row_by_row(item, position).await;
+        }
+        self.execute("savepoint part").await?;
+        match self.set_based(item, position).await {
+            Err(error) if error.is(&SqlState::UNIQUE_VIOLATION) => {
+                self.execute("rollback to savepoint part").await?;
+                match self.displace(item, position).await {
+                    Err(error) if is_refusal(&error) => {}
+                    outcome => {
+                        outcome?;
+                        return self.execute("release savepoint part").await;
+                    }
+                }
+            }
+            Err(error) if is_refusal(&error) => {}
+            outcome => {
+                outcome?;
+                return self.execute("release savepoint part").await;
+            }
+        }
+        self.execute("rollback to savepoint part").await?;
+        self.row_by_row(item, position).await?;
+        self.execute("release savepoint part").await
+    }
+
+    async fn set_based(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
+        self.delete(item.index, item.mapping, &item.absent).await?;
+        failpoint::hit(failpoint::APPLY_DELETED);
+        if !item.present.is_empty() {
+            let statements = &self.tables[&item.index];
+            let images = item.present.iter().map(|(_, image)| image.as_slice());
+            let arrays = row_arrays(item.mapping, images);
+            self.client
+                .execute_raw(
+                    &statements.upsert,
+                    arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)),
+                )
+                .await
+                .map_err(Error::query("write rows"))?;
+        }
+        if !item.appended.is_empty() {
+            let copy = self.tables[&item.index].copy.clone();
+            self.copy_in(&copy, item.mapping, item.appended.iter().map(|(_, image)| *image))
+                .await?;
+        }
+        failpoint::hit(failpoint::APPLY_UPSERTED);
+        self.raise_greatest_key(item);
+        self.note_quarantine(item, position).await
+    }
+
+    /// Deletes every touched key, removes what is in the way on a unique index, inserts.
+    async fn displace(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
+        let mapping = item.mapping;
+        let written = || item.present.iter().chain(&item.appended);
+        let touched: Vec<&KeyImage> =
+            item.absent.iter().copied().chain(written().map(|(key, _)| *key)).collect();
+        self.delete(item.index, mapping, &touched).await?;
+        let target = self.qualified(mapping);
+        let stage = format!("pg_temp.\"lite2pg_stage_{}\"", mapping.id.0);
+        let columns = column_list(mapping);
+        self.execute(&format!(
+            "drop table if exists {stage};
+             create temporary table {stage} (like {target} including generated) on commit drop"
+        ))
+        .await?;
+        let copy = format!("copy {stage} ({columns}) from stdin (format binary)");
+        self.copy_in(&copy, mapping, written().map(|(_, image)| *image)).await?;
+        for sql in self.displacing(mapping, &target, &stage).await? {
+            let removed = self
+                .client
+                .query(&sql, &[])
+                .await
+                .map_err(Error::query("make room on a unique index"))?;
+            let group = self.open.as_mut().expect("displacing happens inside a group");
+            for row in removed {
+                group.owed.insert((item.index, raw_key(&row)));
+            }
+        }
+        failpoint::hit(failpoint::APPLY_DISPLACED);
+        self.execute(&format!(
+            "insert into {target} ({columns}) overriding system value select {columns} from {stage};
+             drop table {stage}"
+        ))
+        .await?;
+        self.raise_greatest_key(item);
+        self.note_quarantine(item, position).await
+    }
+
+    /// One statement per unique index: deletes the rows of other keys that collide with the stage.
+    async fn displacing(
+        &self,
+        mapping: &Mapping,
+        target: &str,
+        stage: &str,
+    ) -> Result<Vec<String>, Error> {
+        let indexes = self
+            .client
+            .query(
+                "select pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+                        array(select pg_catalog.pg_get_indexdef(i.indexrelid, n, true)
+                                from pg_catalog.generate_series(1, i.indnkeyatts) n)
+                   from pg_catalog.pg_index i
+                  where i.indrelid = ($1::text)::pg_catalog.regclass and i.indisunique",
+                &[&target],
+            )
+            .await
+            .map_err(Error::query("read the unique indexes"))?;
+        let key: Vec<String> = mapping
+            .key
+            .iter()
+            .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
+            .collect();
+        let key_list = key.join(", ");
+        Ok(indexes
+            .iter()
+            .map(|index| {
+                let predicate: Option<String> = index.get(0);
+                let terms: Vec<String> = index.get(1);
+                let condition =
+                    predicate.map_or_else(String::new, |predicate| format!(" where {predicate}"));
+                let named: Vec<String> =
+                    terms.iter().enumerate().map(|(n, term)| format!("({term}) as lite2pg_x{n}")).collect();
+                let named = named.join(", ");
+                let equal: Vec<String> = (0..terms.len())
+                    .map(|n| format!("old.lite2pg_x{n} = new.lite2pg_x{n}"))
+                    .collect();
+                let other: Vec<String> =
+                    key.iter().map(|column| format!("old.{column} is distinct from new.{column}")).collect();
+                format!(
+                    "delete from {target} where ctid in (
+                       select old.lite2pg_ctid
+                         from (select ctid as lite2pg_ctid, {key_list}, {named} from {target}{condition}) old
+                         join (select {key_list}, {named} from {stage}{condition}) new on {}
+                        where {}) returning {key_list}",
+                    equal.join(" and "),
+                    other.join(" or "),
+                )
+            })
+            .collect())
+    }
+
+    /// Deletes every touched key, then inserts one row at a time; what is refused goes to
+    /// quarantine.
+    async fn row_by_row(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
+        let mapping = item.mapping;
+        let written: Vec<_> = item.present.iter().chain(&item.appended).copied().collect();
+        let touched: Vec<&KeyImage> =
+            item.absent.iter().copied().chain(written.iter().map(|(key, _)| *key)).collect();
+        self.delete(item.index, mapping, &touched).await?;
+        self.note_quarantine(item, position).await?;
+        for (key, image) in written {
+            self.execute("savepoint one_row").await?;
+            let arrays = row_arrays(mapping, std::iter::once(image.as_slice()));
+            let upsert = &self.tables[&item.index].upsert;
+            let outcome = self
+                .client
+                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
+                .await
+                .map_err(Error::query("write a row"));
+            match outcome {
+                Ok(_) => self.execute("release savepoint one_row").await?,
+                Err(error) if is_refusal(&error) => {
+                    self.execute("rollback to savepoint one_row").await?;
+                    let refused = Quarantined {
+                        key: json_of(mapping, key),
+                        column: error.column(),
+                        reason: error.reason(),
+                    };
+                    self.quarantine(mapping.id, &refused, position).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.raise_greatest_key(item);
+        Ok(())
+    }
+
+    async fn delete(
+        &self,
+        index: usize,
+        mapping: &Mapping,
+        keys: &[&KeyImage],
+    ) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let arrays = key_arrays(mapping, keys);
+        self.client
+            .execute_raw(
+                &self.tables[&index].delete,
+                arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)),
+            )
+            .await
+            .map(drop)
+            .map_err(Error::query("delete rows"))
+    }
+
+    async fn copy_in<'a>(
+        &self,
+        sql: &str,
+        mapping: &Mapping,
+        images: impl Iterator<Item = &'a Image>,
+    ) -> Result<(), Error> {
+        let doing = "copy rows";
+        let sink = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
+        let mut sink = std::pin::pin!(sink);
+        let head = i16::try_from(mapping.columns.len())
+            .expect("a table has at most 1,600 columns")
+            .to_be_bytes();
+        let mut data = BytesMut::with_capacity(1 << 16);
+        data.put_slice(super::copy::HEADER);
+        for image in images {
+            data.put_slice(&head);
+            data.put_slice(image);
+            if super::copy::MESSAGE_BYTES <= data.len() {
+                sink.send(data.split().freeze()).await.map_err(Error::query(doing))?;
+            }
+        }
+        data.put_slice(super::copy::TRAILER);
+        sink.send(data.freeze()).await.map_err(Error::query(doing))?;
+        sink.finish().await.map(drop).map_err(Error::query(doing))
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await.map_err(Error::query("apply a batch"))
+    }
+
+    fn qualified(&self, mapping: &Mapping) -> String {
+        format!("{}.{}", self.schema, Ident::new(&mapping.target))
+    }
+
+    /// Prepares a table's statements, once per connection.
+    async fn prepare(&mut self, mapping: &Mapping, index: usize) -> Result<(), Error> {
+        if self.tables.contains_key(&index) {
+            return Ok(());
+        }
+        let doing = "prepare to write a table";
+        let target = self.qualified(mapping);
+        let types: Vec<Type> = mapping.columns.iter().map(|column| array_type(column.pg)).collect();
+        let upsert = self
+            .client
+            .prepare_typed(&upsert_sql(mapping, &target), &types)
+            .await
+            .map_err(Error::query(doing))?;
+        let key_types: Vec<Type> =
+            mapping.key.iter().map(|column| array_type(mapping.columns[*column].pg)).collect();
+        let delete = self
+            .client
+            .prepare_typed(&delete_sql(mapping, &target), &key_types)
+            .await
+            .map_err(Error::query(doing))?;
+        let copy = format!("copy {target} ({}) from stdin (format binary)", column_list(mapping));
+        let greatest_key = match single_integer_key(mapping) {
+            None => None,
+            Some(key) => {
+                let sql = format!("select coalesce(max({key}), {}) from {target}", i64::MIN);
+                Some(self.client.query_one(&sql, &[]).await.map_err(Error::query(doing))?.get(0))
+            }
+        };
+        self.tables.insert(index, Statements { upsert, delete, copy, greatest_key });
+        Ok(())
+    }
+
+    /// Moves rows that can only be new from the upserts to a COPY.
+    fn by_copy<'a>(&self, mut work: Vec<Work<'a>>) -> Vec<Work<'a>> {
+        for item in &mut work {
+            let Some(greatest) = self.tables[&item.index].greatest_key else { continue };
+            // Rows are sorted by key, so the new ones are at the end.
+            let first_new =
+                item.present.partition_point(|(key, _)| integer_key(key) <= Some(greatest));
+            if COPY_ROWS_MIN <= item.present.len() - first_new {
+                item.appended = item.present.split_off(first_new);
+            }
+        }
+        work
+    }
+
+    fn raise_greatest_key(&mut self, item: &Work<'_>) {
+        let greatest =
+            item.present.iter().chain(&item.appended).filter_map(|(key, _)| integer_key(key)).max();
+        if let Some(statements) = self.tables.get_mut(&item.index)
+            && let Some(known) = &mut statements.greatest_key
+        {
+            *known = greatest.map_or(*known, |greatest| greatest.max(*known));
+        }
+    }
+
+    async fn note_quarantine(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
+        self.quarantined += i64::try_from(item.refused.len()).expect("rows fit in memory");
+        self.write_quarantine(item, position).await.map_err(Error::query("write the quarantine"))
+    }
+
+    /// Notes the rows of `item` that the target cannot hold, and strikes out those it now holds.
+    async fn write_quarantine(
+        &self,
+        item: &Work<'_>,
+        position: Position,
+    ) -> Result<(), tokio_postgres::Error> {
+        if 0 < self.quarantined {
+            let healed: Vec<serde_json::Value> = item
+                .absent
+                .iter()
+                .copied()
+                .chain(item.present.iter().chain(&item.appended).map(|(key, _)| *key))
+                .map(|key| json_of(item.mapping, key))
+                .collect();
+            self.client
+                .execute(
+                    "delete from lite2pg.quarantine
+                      where table_id = $1 and key::text in
+                            (select k::text from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
+                    &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
+                )
+                .await?;
+        }
+        for refused in &item.refused {
+            self.insert_quarantine(item.mapping.id, refused, position).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_quarantine(
+        &self,
+        table: TableId,
+        refused: &Quarantined,
+        position: Position,
+    ) -> Result<(), tokio_postgres::Error> {
+        self.client
+            .execute(
+                super::ledger::QUARANTINE,
+                &[
+                    &table.0,
+                    &refused.key.to_string(),
+                    &refused.column,
+                    &refused.reason,
+                    &position.0,
+                ],
+            )
+            .await
+            .map(drop)
+    }
+
+    async fn quarantine(
+        &mut self,
+        table: TableId,
+        refused: &Quarantined,
+        position: Position,
+    ) -> Result<(), Error> {
+        self.quarantined += 1;
+        self.insert_quarantine(table, refused, position)
+            .await
+            .map_err(Error::query("write the quarantine"))
+    }
+}
+
+/// Whether the server refused the data, so that another way of writing it may succeed.
+fn is_refusal(error: &Error) -> bool {
+    // Data exception, integrity constraint violation, program limit exceeded
+    // (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+    error.sql_state().is_some_and(|state| ["22", "23", "54"].contains(&&state.code()[..2]))
+}
+
+/// Sorts the rows of a batch by table and key, and divides them.
+fn divide<'a>(mappings: &'a [Mapping], batch: &'a Batch) -> Vec<Work<'a>> {
+    let mut work: Vec<Work<'a>> =
+        batch.tables.iter().map(|table| divide_table(&mappings[table.table], table)).collect();
+    work.sort_by_key(|item| item.index);
+    work
+}
+
+fn divide_table<'a>(mapping: &'a Mapping, table: &'a TableBatch) -> Work<'a> {
+    let mut sorted: Vec<(Vec<u8>, &KeyImage, &Row)> =
+        table.rows.iter().map(|(key, row)| (sort_key(mapping, key), key, row)).collect();
+    sorted.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let mut work = Work {
+        mapping,
+        index: table.table,
+        absent: Vec::new(),
+        present: Vec::new(),
+        appended: Vec::new(),
+        refused: table.nameless.iter().collect(),
+    };
+    for (_, key, row) in sorted {
+        match row {
+            Row::Present { image, .. } => work.present.push((key, image)),
+            Row::Absent => work.absent.push(key),
+            Row::Refused(refused) => {
+                work.absent.push(key);
+                work.refused.push(refused);
+            }
+        }
+    }
+    work
+}
+
+fn array_type(pg: PgType) -> Type {
+    Type::from_oid(pg.array_oid()).expect("array types of the bootstrap catalog are known")
+}
+
+fn column_list(mapping: &Mapping) -> String {
+    mapping
+        .columns
+        .iter()
+        .map(|column| Ident::new(&column.target).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn upsert_sql(mapping: &Mapping, target: &str) -> String {
+    let columns = column_list(mapping);
+    let arrays: Vec<String> = mapping
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(number, column)| format!("${}::{}[]", number + 1, column.pg.sql()))
+        .collect();
+    let key: Vec<String> = mapping
+        .key
+        .iter()
+        .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
+        .collect();
+    let set: Vec<String> = (0..mapping.columns.len())
+        .filter(|column| !mapping.key.contains(column))
+        .map(|column| {
+            let name = Ident::new(&mapping.columns[column].target);
+            format!("{name} = excluded.{name}")
+        })
+        .collect();
+    let action = if set.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("update set {}", set.join(", "))
+    };
+    format!(
+        "insert into {target} ({columns}) overriding system value
+         select * from unnest({}) on conflict ({}) do {action}",
+        arrays.join(", "),
+        key.join(", "),
+    )
+}
+
+fn delete_sql(mapping: &Mapping, target: &str) -> String {
+    let name = |column: usize| Ident::new(&mapping.columns[column].target);
+    if let [column] = mapping.key[..] {
+        let pg = mapping.columns[column].pg.sql();
+        return format!("delete from {target} where {} = any($1::{pg}[])", name(column));
+    }
+    let arrays: Vec<String> = mapping
+        .key
+        .iter()
+        .enumerate()
+        .map(|(number, column)| format!("${}::{}[]", number + 1, mapping.columns[*column].pg.sql()))
+        .collect();
+    let names: Vec<String> = (0..mapping.key.len()).map(|number| format!("k{number}")).collect();
+    let equal: Vec<String> = mapping
+        .key
+        .iter()
+        .enumerate()
+        .map(|(number, column)| format!("t.{} = touched.k{number}", name(*column)))
+        .collect();
+    format!(
+        "delete from {target} t using unnest({}) as touched ({}) where {}",
+        arrays.join(", "),
+        names.join(", "),
+        equal.join(" and "),
+    )
+}
+
+/// The quoted name of the key, where keys are single integers.
+fn single_integer_key(mapping: &Mapping) -> Option<Ident> {
+    match mapping.key[..] {
+        [column] if mapping.columns[column].pg == PgType::Int8 => {
+            Some(Ident::new(&mapping.columns[column].target))
+        }
+        _ => None,
+    }
+}
+
+fn integer_key(key: &KeyImage) -> Option<i64> {
+    let field = fields(key).next().flatten()?;
+    field.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// One array per key column.
+fn key_arrays(mapping: &Mapping, keys: &[&KeyImage]) -> Vec<Raw> {
+    let types: Vec<PgType> = mapping.key.iter().map(|column| mapping.columns[*column].pg).collect();
+    arrays(&types, keys.iter().map(|key| key.as_slice()))
+}
+
+/// One array per column.
+fn row_arrays<'a>(mapping: &Mapping, images: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
+    let types: Vec<PgType> = mapping.columns.iter().map(|column| column.pg).collect();
+    arrays(&types, images)
+}
+
+/// Turns rows of fields into columns of fields. An array's elements have the very form that the
+/// fields have, so the bytes are only moved.
+fn arrays<'a>(types: &[PgType], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
+    const HEADER_BYTES: usize = 20;
+    let mut columns: Vec<BytesMut> = types.iter().map(|_| BytesMut::zeroed(HEADER_BYTES)).collect();
+    let mut has_null = vec![false; types.len()];
+    let mut count: i32 = 0;
+    for row in rows {
+        for ((column, has_null), field) in columns.iter_mut().zip(&mut has_null).zip(fields(row)) {
+            match field {
+                None => {
+                    *has_null = true;
+                    column.put_i32(-1);
+                }
+                Some(bytes) => {
+                    column.put_i32(i32::try_from(bytes.len()).expect("a field is below 1 GB"));
+                    column.put_slice(bytes);
+                }
+            }
+        }
+        count += 1;
+    }
+    for ((column, has_null), pg) in columns.iter_mut().zip(has_null).zip(types) {
+        let mut header = &mut column[..HEADER_BYTES];
+        header.put_i32(1); // dimensions
+        header.put_i32(i32::from(has_null));
+        header.put_u32(pg.oid());
+        header.put_i32(count);
+        header.put_i32(1); // lower bound
+    }
+    columns.into_iter().map(|column| Raw(column.freeze())).collect()
+}
+
+/// The key of a returned row, in the form of a [`KeyImage`].
+fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
+    struct Field<'a>(&'a [u8]);
+    impl<'a> postgres_types::FromSql<'a> for Field<'a> {
+        fn from_sql(
+            _: &Type,
+            raw: &'a [u8],
+        ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+            Ok(Self(raw))
+        }
+
+        fn accepts(_: &Type) -> bool {
+            true
+        }
+    }
+    let mut key = KeyImage::new();
+    for column in 0..row.len() {
+        let Field(bytes) = row.get(column);
+        let length = i32::try_from(bytes.len()).expect("a field is below 1 GB");
+        key.extend_from_slice(&length.to_be_bytes());
+        key.extend_from_slice(bytes);
+    }
+    key
+}
+
+fn json_of(mapping: &Mapping, key: &[u8]) -> serde_json::Value {
+    let values: Vec<crate::value::Owned> = mapping
+        .key
+        .iter()
+        .zip(fields(key))
+        .map(|(column, field)| {
+            let column = &mapping.columns[*column];
+            column.pg.decode(column.affinity, field).expect("a key image was encoded by us")
+        })
+        .collect();
+    key_json(values.iter().map(crate::value::Owned::storage))
+}

@@ -1,0 +1,385 @@
+//! Carry out DDL: tables first, keys after their rows, indexes and checks once the target is in
+//! step, foreign keys and sequences in a step of their own.
+//!
+//! Everything that is to be built is written into `lite2pg.objects` in the transaction that makes
+//! its table, so a restart goes on where it stopped, and running anything here twice changes
+//! nothing. What PostgreSQL refuses is marked with its reason; nothing is dropped silently.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use super::ddl::{Ddl, NamedSql, Note, TableDdl};
+use super::{Error, ledger};
+use crate::change::{Anchor, Lineage};
+use crate::failpoint;
+use crate::mapping::{From, Mapping};
+use crate::table::{Ident, Literal, Table};
+
+/// What is to become of one table.
+pub struct Wanted<'a> {
+    /// Its DDL.
+    pub ddl: &'a TableDdl,
+    /// How it travels.
+    pub mapping: &'a Mapping,
+    /// What has to be the same for the target table to be kept over a restart.
+    pub shape: serde_json::Value,
+    /// It is ours already and is to be made anew.
+    pub is_again: bool,
+}
+
+/// Fails with [`Error::TableExists`] if any of `names` is taken in the target schema.
+pub async fn check_free(
+    client: &Client,
+    target_schema: &str,
+    names: &[String],
+) -> Result<(), Error> {
+    let taken: Option<String> = client
+        .query_opt(
+            "select format('%I.%I', n.nspname, c.relname)
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = $1 and c.relname = any($2) limit 1",
+            &[&target_schema, &names],
+        )
+        .await
+        .map_err(Error::query("look for tables in the way"))?
+        .map(|row| row.get(0));
+    taken.map_or(Ok(()), |table| Err(Error::TableExists { table }))
+}
+
+/// Makes the tables of `wanted`, in one transaction; with `first`, the first position as well.
+///
+/// A crash leaves all of it or none.
+pub async fn create_tables(
+    client: &Client,
+    target_schema: &str,
+    wanted: &[Wanted<'_>],
+    ddl: &Ddl,
+    first: Option<(&Lineage, Anchor)>,
+) -> Result<(), Error> {
+    let doing = "create the target tables";
+    client.batch_execute("begin").await.map_err(Error::query(doing))?;
+    let made = create_in_transaction(client, target_schema, wanted, ddl, first).await;
+    failpoint::hit(failpoint::TARGET_BEFORE_COMMIT);
+    let end = if made.is_ok() { "commit" } else { "rollback" };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    made?;
+    failpoint::hit(failpoint::TARGET_PREPARED);
+    Ok(())
+}
+
+async fn create_in_transaction(
+    client: &Client,
+    target_schema: &str,
+    wanted: &[Wanted<'_>],
+    ddl: &Ddl,
+    first: Option<(&Lineage, Anchor)>,
+) -> Result<(), Error> {
+    let doing = "create the target tables";
+    client
+        .batch_execute(&format!("create schema if not exists {}", Ident::new(target_schema)))
+        .await
+        .map_err(Error::query(doing))?;
+    for table in wanted {
+        let mapping = table.mapping;
+        if table.is_again {
+            forget(client, target_schema, mapping).await?;
+        }
+        client.batch_execute(&table.ddl.create).await.map_err(Error::query(doing))?;
+        failpoint::hit(failpoint::TARGET_TABLE_MADE);
+        client
+            .execute(
+                "insert into lite2pg.tables (id, name, target, state, columns)
+                 values ($1, $2, $3, 'copying', $4::text::jsonb)",
+                &[&mapping.id.0, &mapping.table.name, &mapping.target, &table.shape.to_string()],
+            )
+            .await
+            .map_err(Error::query(doing))?;
+        for index in &table.ddl.indexes {
+            object(client, "index", index, "waiting").await?;
+        }
+        for check in &table.ddl.checks {
+            object(client, "check", check, "waiting").await?;
+        }
+    }
+    for foreign_key in &ddl.foreign_keys {
+        object(client, "foreign_key", foreign_key, "waiting").await?;
+    }
+    for view in &ddl.views {
+        object(client, "view", view, "waiting").await?;
+    }
+    for note in &ddl.notes {
+        note_down(client, note).await?;
+    }
+    match first {
+        Some((lineage, anchor)) => ledger::begin_at(client, lineage, anchor).await,
+        None => client
+            .batch_execute(
+                "update lite2pg.position set consistent = false, phase = 'copying' where id = 1",
+            )
+            .await
+            .map_err(Error::query(doing)),
+    }
+}
+
+/// Drops a table of ours and all that is known about it, to make it anew.
+async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Result<(), Error> {
+    let doing = "drop a table to make it anew";
+    client
+        .execute("delete from lite2pg.objects where belongs_to = $1", &[&mapping.table.name])
+        .await
+        .map_err(Error::query(doing))?;
+    // Foreign keys of other tables and views go with it; they are made again when asked for.
+    client
+        .batch_execute(&format!(
+            "delete from lite2pg.tables where id = {};
+             drop table if exists {}.{} cascade;
+             update lite2pg.objects set state = 'waiting', reason = null
+              where kind in ('foreign_key', 'view') and state = 'built'",
+            mapping.id.0,
+            Ident::new(target_schema),
+            Ident::new(&mapping.target)
+        ))
+        .await
+        .map_err(Error::query(doing))
+}
+
+async fn object(client: &Client, kind: &str, object: &NamedSql, state: &str) -> Result<(), Error> {
+    client
+        .execute(
+            "insert into lite2pg.objects (kind, name, belongs_to, sql, state)
+             values ($1, $2, $3, $4, $5) on conflict do nothing",
+            &[&kind, &object.name, &object.belongs_to, &object.sql, &state],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("note what is to be built"))
+}
+
+async fn note_down(client: &Client, note: &Note) -> Result<(), Error> {
+    client
+        .execute(
+            "insert into lite2pg.objects (kind, name, belongs_to, state, reason)
+             values ('note', $1, $2, 'not_translated', $3) on conflict do nothing",
+            &[&note.what, &note.object, &note.reason],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("note what is not carried over"))
+}
+
+/// Builds the key of a copied table and moves it to `copied`, in one transaction.
+///
+/// Rows that moved while they were copied may be there twice; the newest copy of each stays, and
+/// replay makes it right, because a row that moved is in the changelog.
+pub async fn build_key(
+    client: &Client,
+    target_schema: &str,
+    mapping: &Mapping,
+    key_sql: &str,
+) -> Result<(), Error> {
+    let doing = "build the key of a table";
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let equal: Vec<String> = mapping
+        .key
+        .iter()
+        .map(|column| {
+            let name = Ident::new(&mapping.columns[*column].target);
+            format!("older.{name} = newer.{name}")
+        })
+        .collect();
+    let attempts = [
+        String::new(),
+        format!(
+            "delete from {target} older using {target} newer
+              where older.ctid < newer.ctid and {};",
+            equal.join(" and ")
+        ),
+    ];
+    for (number, first) in attempts.iter().enumerate() {
+        let built = client
+            .batch_execute(&format!(
+                "begin; {first} {key_sql};
+                 update lite2pg.tables set state = 'copied' where id = {}; commit",
+                mapping.id.0
+            ))
+            .await
+            .map_err(Error::query(doing));
+        match built {
+            Ok(()) => break,
+            Err(error) => {
+                client.batch_execute("rollback").await.map_err(Error::query(doing))?;
+                let is_duplicate = error.is(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION);
+                if number == 1 || !is_duplicate {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    failpoint::hit(failpoint::COPY_KEY_BUILT);
+    Ok(())
+}
+
+/// What [`build_waiting`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// Now there.
+    pub built: usize,
+    /// Refused by PostgreSQL; the reason is in `lite2pg.objects`.
+    pub refused: usize,
+}
+
+/// Builds what is waiting of one kind, each in a transaction of its own. `foreign_key`s are
+/// validated as well.
+pub async fn build_waiting(client: &Client, kind: &str) -> Result<Built, Error> {
+    let doing = "build what is waiting";
+    let waiting = client
+        .query(
+            "select name, belongs_to, sql from lite2pg.objects
+              where kind = $1 and state = 'waiting' order by belongs_to, name",
+            &[&kind],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    let mut outcome = Built::default();
+    for row in waiting {
+        let (name, belongs_to, sql): (String, String, String) =
+            (row.get(0), row.get(1), row.get(2));
+        let done = format!(
+            "update lite2pg.objects set state = 'built', reason = null
+              where kind = {} and name = {} and belongs_to = {}",
+            Literal(kind),
+            Literal(&name),
+            Literal(&belongs_to)
+        );
+        let attempt = client.batch_execute(&format!("begin; {sql}; {done}; commit")).await;
+        let Err(error) = attempt.map_err(Error::query(doing)) else {
+            outcome.built += 1;
+            failpoint::hit(failpoint::INDEX_BUILT);
+            continue;
+        };
+        if error.sql_state().is_none() || error.is_transient() {
+            return Err(error);
+        }
+        client.batch_execute("rollback").await.map_err(Error::query(doing))?;
+        outcome.refused += 1;
+        let reason = crate::error::chain(&error);
+        tracing::warn!(%kind, %name, table = %belongs_to, %reason, "PostgreSQL refused it");
+        client
+            .execute(
+                "update lite2pg.objects set state = 'refused', reason = $4
+                  where kind = $1 and name = $2 and belongs_to = $3",
+                &[&kind, &name, &belongs_to, &reason],
+            )
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    Ok(outcome)
+}
+
+/// Changes the type of a column in a table that is still being copied, and begins the table
+/// again, in one transaction.
+pub async fn widen(
+    client: &Client,
+    target_schema: &str,
+    mapping: &Mapping,
+    column: usize,
+    to: crate::value::PgType,
+    shape: &serde_json::Value,
+) -> Result<(), Error> {
+    let doing = "widen a column";
+    let collate = if to == crate::value::PgType::Text { " collate \"C\"" } else { "" };
+    let name = Ident::new(&mapping.columns[column].target);
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    // The default was written for the old type; the source gives every value while we replicate.
+    client
+        .batch_execute(&format!(
+            "begin; truncate {target};
+             alter table {target} alter column {name} drop default,
+                   alter column {name} type {}{collate} using null;
+             delete from lite2pg.copy_progress where table_id = {id};
+             delete from lite2pg.quarantine where table_id = {id};
+             update lite2pg.tables set columns = {}::jsonb where id = {id};
+             insert into lite2pg.objects (kind, name, belongs_to, state, reason)
+             values ('note', {}, {}, 'not_translated',
+                     'the column became wider than declared; its default was left out')
+             on conflict do nothing;
+             commit",
+            to.sql(),
+            Literal(&shape.to_string()),
+            Literal(&format!("default of {}", mapping.columns[column].target)),
+            Literal(&mapping.table.name),
+            id = mapping.id.0,
+        ))
+        .await
+        .map_err(Error::query(doing))
+}
+
+/// What a stored table must still look like for its target to be kept: the columns that travel,
+/// the declared type of every column, the key.
+pub fn shape(mapping: &Mapping) -> serde_json::Value {
+    let name = |index: usize| mapping.table.columns[index].name.as_str();
+    let columns: Vec<serde_json::Value> = mapping
+        .columns
+        .iter()
+        .map(|column| {
+            let from = match column.from {
+                From::Column(index) => Some(name(index)),
+                From::Rowid => None,
+            };
+            serde_json::json!({ "from": from, "to": column.target, "pg": column.pg })
+        })
+        .collect();
+    let declared: Vec<serde_json::Value> = mapping
+        .table
+        .columns
+        .iter()
+        .map(|column| {
+            let is_generated = column.generated.is_some();
+            serde_json::json!([column.name, column.declared, column.not_null, is_generated])
+        })
+        .collect();
+    let key: Vec<&str> = mapping.table.key_columns().into_iter().map(name).collect();
+    serde_json::json!({ "columns": columns, "declared": declared, "key": key })
+}
+
+/// Sets the sequence of every identity column past the greatest key and past `counters`, which
+/// AUTOINCREMENT promised never to give again. Returns how many were set.
+pub async fn set_sequences(
+    client: &Client,
+    target_schema: &str,
+    tables: &[Table],
+    known: &[ledger::KnownTable],
+    counters: &HashMap<String, i64>,
+) -> Result<usize, Error> {
+    let doing = "set the sequences";
+    let mut set = 0;
+    for table in tables {
+        let (Some(alias), Some(known)) =
+            (table.rowid_alias, known.iter().find(|known| known.name == table.name))
+        else {
+            continue;
+        };
+        let alias = &table.columns[alias].name;
+        let travelling = known.columns["columns"].as_array().into_iter().flatten();
+        let Some(column) = travelling
+            .filter(|column| column["from"].as_str() == Some(alias))
+            .find_map(|column| column["to"].as_str())
+        else {
+            continue;
+        };
+        let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
+        let counter = counters.get(&table.name).copied().unwrap_or(0);
+        let sql = format!(
+            "select setval(s.name::regclass, greatest(s.given, 1), 0 < s.given)
+               from (select pg_get_serial_sequence($1, $2) as name,
+                            greatest((select max({}) from {target}), $3, 0) as given) s
+              where s.name is not null",
+            Ident::new(column)
+        );
+        let rows =
+            client.query(&sql, &[&target, &column, &counter]).await.map_err(Error::query(doing))?;
+        set += rows.len();
+    }
+    Ok(set)
+}

@@ -1,0 +1,154 @@
+//! Chunks in through COPY, each committed together with its progress.
+//!
+//! A worker has a connection of its own and copies one lane after another. A chunk and the cursor
+//! behind it commit together, so a crash anywhere resumes at the next chunk and doubles nothing.
+//! Commits need not reach the disk at once: if the server loses the newest ones, it loses rows
+//! and progress alike.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::SinkExt;
+use tokio_postgres::Client;
+
+use super::Error;
+use crate::batch::Quarantined;
+use crate::change::TableId;
+use crate::failpoint;
+use crate::mapping::Mapping;
+use crate::table::Ident;
+
+/// COPY BINARY's signature, flags and extension length
+/// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format").
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// The end of COPY BINARY data.
+pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Bytes sent in one CopyData message.
+pub(super) const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// A chunk as the target sees it.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// Which lane of the table.
+    pub lane: i32,
+    /// The lane's end.
+    pub until: Option<i64>,
+    /// COPY BINARY tuples.
+    pub tuples: Bytes,
+    /// How many.
+    pub rows: u64,
+    /// Rows that cannot be held.
+    pub quarantined: &'a [Quarantined],
+    /// Where to go on, for the progress row.
+    pub cursor: serde_json::Value,
+    /// The lane ends here.
+    pub is_last: bool,
+    /// The head when the chunk was read.
+    pub read_at: i64,
+}
+
+/// Writes one chunk and its progress in one transaction.
+///
+/// Fails with [`Error::TakenOver`] if another sidecar has claimed the target meanwhile.
+pub async fn write_chunk(
+    client: &Client,
+    target_schema: &Ident,
+    mapping: &Mapping,
+    epoch: i64,
+    chunk: Arrived<'_>,
+) -> Result<(), Error> {
+    let doing = "copy a chunk";
+    // synchronous_commit off: see the header. `for share` keeps a new owner waiting until this
+    // chunk is in, and finds out about an old one.
+    let owner = client
+        .batch_execute("begin; set local synchronous_commit = off")
+        .await
+        .map_err(Error::query(doing));
+    owner?;
+    let found: i64 = client
+        .query_one("select epoch from lite2pg.position where id = 1 for share", &[])
+        .await
+        .map_err(Error::query(doing))?
+        .get(0);
+    if found != epoch {
+        return Err(Error::TakenOver { epoch: found, mine: epoch });
+    }
+    failpoint::hit(failpoint::COPY_BEGUN);
+    if chunk.rows != 0 {
+        send(client, target_schema, mapping, &chunk.tuples).await?;
+    }
+    failpoint::hit(failpoint::COPY_CHUNK_SENT);
+    for refused in chunk.quarantined {
+        client
+            .execute(
+                super::ledger::QUARANTINE,
+                &[
+                    &mapping.id.0,
+                    &refused.key.to_string(),
+                    &refused.column,
+                    &refused.reason,
+                    &chunk.read_at,
+                ],
+            )
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    progress(client, mapping.id, &chunk).await?;
+    failpoint::hit(failpoint::COPY_BEFORE_COMMIT);
+    client.batch_execute("commit").await.map_err(Error::query(doing))?;
+    failpoint::hit(failpoint::COPY_CHUNK_COMMITTED);
+    Ok(())
+}
+
+async fn send(
+    client: &Client,
+    target_schema: &Ident,
+    mapping: &Mapping,
+    tuples: &Bytes,
+) -> Result<(), Error> {
+    let doing = "copy a chunk";
+    let columns: Vec<String> =
+        mapping.columns.iter().map(|column| Ident::new(&column.target).to_string()).collect();
+    let sql = format!(
+        "copy {target_schema}.{} ({}) from stdin (format binary)",
+        Ident::new(&mapping.target),
+        columns.join(", ")
+    );
+    let sink = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
+    let mut sink = std::pin::pin!(sink);
+    let mut head = BytesMut::new();
+    head.put_slice(HEADER);
+    sink.feed(head.freeze()).await.map_err(Error::query(doing))?;
+    let mut at = 0;
+    while at < tuples.len() {
+        let end = tuples.len().min(at + MESSAGE_BYTES);
+        sink.feed(tuples.slice(at..end)).await.map_err(Error::query(doing))?;
+        at = end;
+    }
+    sink.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
+    sink.finish().await.map(drop).map_err(Error::query(doing))
+}
+
+/// Stores where the lane stands, and that contents were read at a newer position than before.
+async fn progress(client: &Client, table: TableId, chunk: &Arrived<'_>) -> Result<(), Error> {
+    let doing = "store the progress of the copy";
+    client
+        .execute(
+            "insert into lite2pg.copy_progress (table_id, lane, until, cursor, rows, done)
+             values ($1, $2, $3, $4::text::jsonb, $5, $6)
+             on conflict (table_id, lane) do update
+                set cursor = excluded.cursor, done = excluded.done,
+                    rows = lite2pg.copy_progress.rows + excluded.rows",
+            &[
+                &table.0,
+                &chunk.lane,
+                &chunk.until,
+                &chunk.cursor.to_string(),
+                &i64::try_from(chunk.rows).expect("a chunk is small"),
+                &chunk.is_last,
+            ],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query(doing))
+}

@@ -1,0 +1,427 @@
+//! Position, table states, progress, quarantine, incidents: the schema `lite2pg` on the target.
+//!
+//! What is here is the truth about how far replication has come; files beside the sidecar are
+//! never asked. Rows and the position they reach commit together, so reading this after any crash
+//! tells exactly what happened.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_postgres::{Client, Row};
+
+use super::Error;
+use super::apply::Standing;
+use crate::change::{Anchor, Lineage, Position, TableId};
+use crate::failpoint;
+
+/// The layout of the schema `lite2pg` that this program writes.
+const FORMAT: i32 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// Puts a row into quarantine; the newest reason wins.
+pub(super) const QUARANTINE: &str = "
+    insert into lite2pg.quarantine (table_id, key, column_name, reason, position)
+    values ($1, $2::text::jsonb, $3, $4, $5)
+    on conflict (table_id, key) do update
+       set column_name = excluded.column_name, reason = excluded.reason,
+           position = excluded.position";
+
+/// The session lock that lets a second sidecar see the first. A courtesy: the proof of single
+/// writing is the epoch.
+const COURTESY_LOCK: i64 = 0x6c69_7465_3270_6721;
+
+/// How long to wait for the session of a sidecar that was killed to be noticed by the server.
+const COURTESY_WAIT: Duration = Duration::from_secs(8);
+
+/// How far replication has come as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Tables are being copied. A restart goes on at the next chunk of each lane.
+    Copying,
+    /// Copied; applying what was written meanwhile. A restart goes on from the position.
+    CatchingUp,
+    /// In step. A restart goes on from the position.
+    Streaming,
+}
+
+impl Phase {
+    /// As stored and as shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Copying => "copying",
+            Self::CatchingUp => "catching_up",
+            Self::Streaming => "streaming",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Copying, Self::CatchingUp, Self::Streaming]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
+    }
+}
+
+/// The position row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Whose history it belongs to.
+    pub lineage: Lineage,
+    /// Where the target stands.
+    pub standing: Standing,
+    /// What it says of itself: the tables equal one state of the source.
+    pub is_consistent: bool,
+    /// Which run may move it.
+    pub epoch: i64,
+    /// How far replication has come.
+    pub phase: Phase,
+    /// The source's `schema_version` when its tables were last looked at.
+    pub schema_version: Option<i64>,
+}
+
+/// A captured table as the target knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownTable {
+    /// Its number.
+    pub id: TableId,
+    /// Its name on the source.
+    pub name: String,
+    /// Its name in the target schema.
+    pub target: String,
+    /// `copying`, `copied` or `streaming`.
+    pub state: String,
+    /// The columns that travel.
+    pub columns: Value,
+}
+
+/// How far one lane is copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Its number within the table.
+    pub lane: i32,
+    /// Its end.
+    pub until: Option<i64>,
+    /// Where to go on.
+    pub cursor: Value,
+    /// Rows copied.
+    pub rows: i64,
+    /// It is copied to its end.
+    pub done: bool,
+}
+
+/// Makes the schema `lite2pg` if it is not there. Safe to repeat and to run from two places.
+pub async fn migrate(client: &Client) -> Result<(), Error> {
+    let doing = "create the schema lite2pg";
+    client
+        .batch_execute(&format!("begin; select pg_advisory_xact_lock({COURTESY_LOCK} + 1)"))
+        .await
+        .map_err(Error::query(doing))?;
+    let outcome = match exists(client).await? {
+        false => client.batch_execute(SCHEMA).await.map_err(Error::query(doing)),
+        true => check_format(client).await,
+    };
+    let end = if outcome.is_ok() { "commit" } else { "rollback" };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    outcome?;
+    failpoint::hit(failpoint::TARGET_MIGRATED);
+    Ok(())
+}
+
+/// Whether the schema `lite2pg` is there.
+pub async fn exists(client: &Client) -> Result<bool, Error> {
+    client
+        .query_one("select to_regclass('lite2pg.position') is not null", &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("look for the schema lite2pg"))
+}
+
+async fn check_format(client: &Client) -> Result<(), Error> {
+    let found: i32 = client
+        .query_one("select max(version) from lite2pg.format", &[])
+        .await
+        .map_err(Error::query("read the format of the schema lite2pg"))?
+        .get(0);
+    if FORMAT < found { Err(Error::NewerFormat { found, known: FORMAT }) } else { Ok(()) }
+}
+
+/// Waits a little for the courtesy lock. Fails with [`Error::InUse`] while another sidecar's
+/// session lives.
+pub async fn be_alone(client: &Client) -> Result<(), Error> {
+    let doing = "look for another lite2pg";
+    let begun = Instant::now();
+    loop {
+        let is_alone: bool = client
+            .query_one("select pg_try_advisory_lock($1)", &[&COURTESY_LOCK])
+            .await
+            .map_err(Error::query(doing))?
+            .get(0);
+        if is_alone {
+            return Ok(());
+        }
+        if COURTESY_WAIT < begun.elapsed() {
+            return Err(Error::InUse { who: other_session(client).await? });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn other_session(client: &Client) -> Result<String, Error> {
+    let row = client
+        .query_opt(
+            "select format('server process %s, connected since %s',
+                    a.pid, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'))
+               from pg_locks l join pg_stat_activity a using (pid)
+              where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                and (l.classid::bigint << 32 | l.objid::bigint) = $1
+                and l.database = (select oid from pg_database where datname = current_database())
+              limit 1",
+            &[&COURTESY_LOCK],
+        )
+        .await
+        .map_err(Error::query("look for another lite2pg"))?;
+    Ok(row.map_or_else(|| "it just ended".to_owned(), |row| row.get(0)))
+}
+
+/// The position row; `None` if the target was never fed.
+pub async fn position(client: &Client) -> Result<Option<Stored>, Error> {
+    let row = client
+        .query_opt(
+            "select source_id, generation, applied, token, read_through, consistent, epoch, phase,
+                    schema_version
+               from lite2pg.position where id = 1",
+            &[],
+        )
+        .await
+        .map_err(Error::query("read the position"))?;
+    row.map(|row| stored(&row)).transpose()
+}
+
+fn stored(row: &Row) -> Result<Stored, Error> {
+    let phase: String = row.get(7);
+    let phase =
+        Phase::parse(&phase).ok_or_else(|| Error::Position { what: format!("phase {phase:?}") })?;
+    Ok(Stored {
+        lineage: Lineage { source_id: row.get(0), generation: row.get(1) },
+        standing: Standing {
+            applied: Anchor { position: Position(row.get(2)), token: row.get(3) },
+            read_through: Position(row.get(4)),
+        },
+        is_consistent: row.get(5),
+        epoch: row.get(6),
+        phase,
+        schema_version: row.get(8),
+    })
+}
+
+/// Claims the target for this run: whoever held it before can commit nothing from here on.
+pub async fn claim(client: &Client) -> Result<i64, Error> {
+    client
+        .query_one(
+            "update lite2pg.position set epoch = epoch + 1 where id = 1 returning epoch",
+            &[],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("claim the target"))
+}
+
+/// Writes the first position, within the caller's transaction.
+pub async fn begin_at(client: &Client, lineage: &Lineage, anchor: Anchor) -> Result<(), Error> {
+    client
+        .execute(
+            "insert into lite2pg.position (source_id, generation, applied, token, read_through,
+                    consistent, epoch, phase)
+             values ($1, $2, $3, $4, $3, false, 1, 'copying')",
+            &[&lineage.source_id, &lineage.generation, &anchor.position.0, &anchor.token],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("write the first position"))
+}
+
+/// Moves the phase. `read_through` is given when contents were read outside replay, by the copy.
+pub async fn enter(
+    client: &Client,
+    epoch: i64,
+    phase: Phase,
+    read_through: Option<Position>,
+) -> Result<(), Error> {
+    let read_through = read_through.map(|position| position.0);
+    let moved = client
+        .execute(
+            "update lite2pg.position
+                set phase = $2, read_through = greatest(read_through, $3),
+                    consistent = $2 <> 'copying' and greatest(read_through, $3) <= applied
+              where id = 1 and epoch = $1",
+            &[&epoch, &phase.as_str(), &read_through],
+        )
+        .await
+        .map_err(Error::query("move the phase"))?;
+    if moved == 1 { Ok(()) } else { Err(Error::TakenOver { epoch: 0, mine: epoch }) }
+}
+
+/// The captured tables, as the target knows them.
+pub async fn tables(client: &Client) -> Result<Vec<KnownTable>, Error> {
+    let rows = client
+        .query("select id, name, target, state, columns::text from lite2pg.tables order by id", &[])
+        .await
+        .map_err(Error::query("read the captured tables"))?;
+    rows.iter()
+        .map(|row| {
+            let columns: String = row.get(4);
+            Ok(KnownTable {
+                id: TableId(row.get(0)),
+                name: row.get(1),
+                target: row.get(2),
+                state: row.get(3),
+                columns: serde_json::from_str(&columns)
+                    .map_err(|error| Error::Position { what: error.to_string() })?,
+            })
+        })
+        .collect()
+}
+
+/// Moves tables to a state.
+pub async fn set_states(client: &Client, from: &str, to: &str) -> Result<(), Error> {
+    client
+        .execute("update lite2pg.tables set state = $2 where state = $1", &[&from, &to])
+        .await
+        .map(drop)
+        .map_err(Error::query("move the state of tables"))
+}
+
+/// Moves one table to a state.
+pub async fn set_state(client: &Client, table: TableId, to: &str) -> Result<(), Error> {
+    client
+        .execute("update lite2pg.tables set state = $2 where id = $1", &[&table.0, &to])
+        .await
+        .map(drop)
+        .map_err(Error::query("move the state of a table"))
+}
+
+/// How far the copy is, per table.
+pub async fn progress(client: &Client) -> Result<HashMap<TableId, Vec<Progress>>, Error> {
+    let rows = client
+        .query(
+            "select table_id, lane, until, cursor::text, rows, done
+               from lite2pg.copy_progress order by table_id, lane",
+            &[],
+        )
+        .await
+        .map_err(Error::query("read the progress of the copy"))?;
+    let mut progress: HashMap<TableId, Vec<Progress>> = HashMap::new();
+    for row in rows {
+        let cursor: String = row.get(3);
+        progress.entry(TableId(row.get(0))).or_default().push(Progress {
+            lane: row.get(1),
+            until: row.get(2),
+            cursor: serde_json::from_str(&cursor)
+                .map_err(|error| Error::Position { what: error.to_string() })?,
+            rows: row.get(4),
+            done: row.get(5),
+        });
+    }
+    Ok(progress)
+}
+
+/// Lays out the lanes of a table before its first chunk, so that a restart finds the same ones.
+pub async fn lay_lanes(client: &Client, table: TableId, lanes: &[Progress]) -> Result<(), Error> {
+    let rows: Vec<Value> = lanes
+        .iter()
+        .map(|lane| {
+            serde_json::json!({ "lane": lane.lane, "until": lane.until, "cursor": lane.cursor })
+        })
+        .collect();
+    client
+        .execute(
+            "insert into lite2pg.copy_progress (table_id, lane, until, cursor, rows, done)
+             select $1, (l->>'lane')::integer, (l->>'until')::bigint, l->'cursor', 0, false
+               from jsonb_array_elements($2::text::jsonb) l on conflict do nothing",
+            &[&table.0, &Value::from(rows).to_string()],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("lay out the copy"))
+}
+
+/// Writes down something that a person should know.
+pub async fn incident(
+    client: &Client,
+    kind: &str,
+    position: Option<Position>,
+    message: &str,
+) -> Result<(), Error> {
+    client
+        .execute(
+            "insert into lite2pg.incidents (kind, position, message) values ($1, $2, $3)",
+            &[&kind, &position.map(|position| position.0), &message],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("write down an incident"))
+}
+
+/// Notes which `schema_version` of the source the plan was made from.
+pub async fn note_schema_version(client: &Client, epoch: i64, version: i64) -> Result<(), Error> {
+    client
+        .execute(
+            "update lite2pg.position set schema_version = $2
+              where id = 1 and epoch = $1 and schema_version is distinct from $2",
+            &[&epoch, &version],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("note the schema version"))
+}
+
+/// Whether a commit on this server is on its disk when it returns: `fsync` is on, and this
+/// session commits synchronously.
+pub async fn is_durable(client: &Client) -> Result<bool, Error> {
+    client
+        .query_one(
+            "select current_setting('fsync') = 'on'
+                and current_setting('synchronous_commit') <> 'off'",
+            &[],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("ask whether commits are durable"))
+}
+
+/// Whether a sidecar's session holds the courtesy lock.
+pub async fn is_someone_at_work(client: &Client) -> Result<bool, Error> {
+    client
+        .query_one(
+            "select exists (select 1 from pg_locks
+                     where locktype = 'advisory' and granted and objsubid = 1
+                       and (classid::bigint << 32 | objid::bigint) = $1 and database =
+                           (select oid from pg_database where datname = current_database()))",
+            &[&COURTESY_LOCK],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("look for a running lite2pg"))
+}
+
+/// Counts the rows of a target table; 0 if it is not there.
+pub async fn count_rows(client: &Client, target_schema: &str, target: &str) -> Result<i64, Error> {
+    let doing = "count the rows of a table";
+    let name =
+        format!("{}.{}", crate::table::Ident::new(target_schema), crate::table::Ident::new(target));
+    let is_there: bool = client
+        .query_one("select to_regclass($1) is not null", &[&name])
+        .await
+        .map_err(Error::query(doing))?
+        .get(0);
+    if !is_there {
+        return Ok(0);
+    }
+    client
+        .query_one(&format!("select count(*) from {name}"), &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query(doing))
+}

@@ -1,0 +1,165 @@
+//! Everything that speaks PostgreSQL.
+//!
+//! [`conninfo`] says where the target is, [`connect`] opens one checked session to it, and
+//! [`private`] makes a PostgreSQL of our own when no target is named. [`ddl`] turns the source's
+//! tables into DDL, [`build`] carries that out; [`copy`] and [`apply`] write rows; [`ledger`] is
+//! what we keep there. Nothing here knows that there is a SQLite file.
+
+pub mod apply;
+pub mod build;
+pub mod connect;
+pub mod conninfo;
+pub mod copy;
+pub mod ddl;
+pub mod expr;
+pub mod ledger;
+pub mod private;
+pub mod tls;
+
+use tokio_postgres::error::SqlState;
+
+use crate::change::{Lineage, TableId};
+
+/// What went wrong on the target. Carries names and positions, never values.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No session could be had.
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
+    /// A statement failed.
+    #[error("{doing}")]
+    Query {
+        /// Verb and object.
+        doing: &'static str,
+        /// What PostgreSQL said; its own Display says only "db error".
+        #[source]
+        source: Said,
+    },
+    /// Another sidecar has claimed the target.
+    #[error("another lite2pg has taken over this target (run {epoch}, this one is {mine})")]
+    TakenOver {
+        /// Who owns it.
+        epoch: i64,
+        /// Who we are.
+        mine: i64,
+    },
+    /// Another sidecar is at work on the target.
+    #[error("another lite2pg is at work on this target: {who}")]
+    InUse {
+        /// The other one's session.
+        who: String,
+    },
+    /// The target does not stand where this run left it.
+    #[error("the target does not stand where this run left it")]
+    Moved,
+    /// The schema `lite2pg` is newer than this program.
+    #[error("the target's lite2pg schema has format {found}; this lite2pg knows {known}")]
+    NewerFormat {
+        /// What the target says.
+        found: i32,
+        /// What we write.
+        known: i32,
+    },
+    /// The target was fed from another source.
+    #[error("the target was fed from source {expected}, this file is {found}")]
+    OtherSource {
+        /// What the target says.
+        expected: Lineage,
+        /// What the file says.
+        found: Lineage,
+    },
+    /// A table that we would make is already there.
+    #[error("the target already has {table}, which lite2pg did not make")]
+    TableExists {
+        /// Its qualified name.
+        table: String,
+    },
+    /// A unique index of the target forbids what the source holds.
+    #[error("a unique index of the target forbids rows that the source holds (table {})", table.0)]
+    Stricter {
+        /// The table's place in the plan.
+        table: TableId,
+    },
+    /// The position row is gone or says something that cannot be.
+    #[error("the target's position is unreadable: {what}")]
+    Position {
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// An error of PostgreSQL with all it said in one line.
+#[derive(Debug)]
+pub struct Said(pub tokio_postgres::Error);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_db_error() {
+            Some(said) => write!(f, "{} (SQLSTATE {})", said.message(), said.code().code()),
+            None => {
+                write!(f, "{}", self.0)?;
+                let mut cause = std::error::Error::source(&self.0);
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Said {}
+
+impl Error {
+    /// Names the step that failed; recognises the refusals of `lite2pg.advance`.
+    pub(crate) fn query(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
+        move |source| match source.code().map(SqlState::code) {
+            Some("L2001") => Self::TakenOver { epoch: 0, mine: 0 },
+            Some("L2002") => Self::Moved,
+            _ => Self::Query { doing, source: Said(source) },
+        }
+    }
+
+    fn db_error(&self) -> Option<&tokio_postgres::error::DbError> {
+        match self {
+            Self::Query { source, .. } => source.0.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// PostgreSQL's error code, if it is an answer of the server.
+    pub fn sql_state(&self) -> Option<&SqlState> {
+        self.db_error().map(tokio_postgres::error::DbError::code)
+    }
+
+    /// Whether the server answered with this code.
+    pub(crate) fn is(&self, state: &SqlState) -> bool {
+        self.sql_state() == Some(state)
+    }
+
+    /// The column the server found fault with, if it named one.
+    pub(crate) fn column(&self) -> Option<String> {
+        self.db_error().and_then(|error| error.column().map(str::to_owned))
+    }
+
+    /// Why the server refused a row, in words that hold no value of it.
+    pub(crate) fn reason(&self) -> String {
+        let Some(said) = self.db_error() else { return self.to_string() };
+        match said.constraint() {
+            Some(constraint) => format!("violates {constraint} (SQLSTATE {})", said.code().code()),
+            None => format!("refused with SQLSTATE {}", said.code().code()),
+        }
+    }
+
+    /// Whether a new session may get past it.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry,
+            Self::Query { source, .. } => connect::is_transient(&source.0),
+            // The position is read anew at the beginning of a session.
+            Self::Moved => true,
+            _ => false,
+        }
+    }
+}
