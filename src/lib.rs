@@ -17,4 +17,5 @@
 //! harmless, because it is state and not a recipe.
 
 pub mod table;
+pub mod target;
 pub mod value;

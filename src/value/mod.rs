@@ -8,9 +8,6 @@
 //! Create mode chooses, from the declared type and the values seen, the narrowest type on the
 //! ladder that holds every one of them exactly ([`PgType::choose`], docs/decisions/0003).
 
-
-
-
 /// A value as SQLite stores it. Text and blobs are bytes: SQLite promises no valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Storage<'a> {
