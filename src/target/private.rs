@@ -365,8 +365,13 @@ impl PrivateCluster {
         self.programs.major
     }
 
+    /// Where a server program is.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.dir.join(name)
+    }
+
     /// A command that runs `program` (`pg_ctl`, `postgres`, …) as the user that owns the server,
-    /// with an empty environment, in the directory above `data`.
+    /// with an empty environment, in the directory above `data`. An absolute path is run as it is.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(self.programs.dir.join(program.as_ref()));
         self.account.clean(&mut command, &self.home.pg());

@@ -1,2 +1,5 @@
 //! All integration tests.
-fn main() {}
+
+mod support;
+
+mod reach;
