@@ -1,11 +1,12 @@
 //! Reaching a PostgreSQL: the private cluster, sessions, and lines that break.
 
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::Duration;
 
 use lite2pg::target::connect::{self, Error};
 use lite2pg::target::conninfo::{ConnInfo, Remedy};
-use lite2pg::target::private::{PrivateCluster, ROLE, Shutdown, Tuning};
+use lite2pg::target::private::{self, PrivateCluster, ROLE, Shutdown, Tuning};
 
 use crate::support::cluster::{self, TestDatabase, ThrowawayCluster, parse};
 use crate::support::proxy::{Act, Direction, Proxy, Rule, Upstream, When};
@@ -158,7 +159,7 @@ fn many_may_bring_up_one_cluster_and_the_last_to_leave_stops_it() {
     let clusters: Vec<PrivateCluster> = std::thread::scope(|scope| {
         let up = || {
             barrier.wait();
-            PrivateCluster::up(dir.path(), None, Tuning { durable: false }).expect("bring up")
+            bring_up(dir.path()).expect("bring up")
         };
         let workers: Vec<_> = (0..4).map(|_| scope.spawn(up)).collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
@@ -194,7 +195,7 @@ fn a_server_that_was_killed_is_started_again_with_all_it_had_committed() {
         let row = client.query_one("select answer from public.t", &[]).await.expect("read");
         assert_eq!(row.get::<_, i32>(0), 42);
     });
-    let adopted = PrivateCluster::up(server.state_dir(), None, Tuning { durable: false });
+    let adopted = bring_up(server.state_dir());
     assert!(adopted.expect("adopt").is_adopted());
 }
 
@@ -203,7 +204,7 @@ fn a_path_too_long_or_too_odd_for_a_socket_still_gets_a_server() {
     let dir = cluster::throwaway_dir(&usable_base());
     for name in ["x".repeat(120), "it's, \"$(a)\" 100%".to_owned()] {
         let state = dir.path().join(&name);
-        let cluster = PrivateCluster::up(&state, None, Tuning { durable: false }).expect(&name);
+        let cluster = bring_up(&state).expect(&name);
         let socket_dir = cluster.socket_dir().to_path_buf();
         let conninfo = parse(&cluster.url("odd \"name\" %/?"));
         cluster.ensure_database(&conninfo.dbname).expect("create");
@@ -221,12 +222,12 @@ fn a_half_made_cluster_is_made_again_and_a_foreign_directory_is_left_alone() {
     server.cluster().shutdown(Shutdown::Fast).expect("stop");
     let data = server.cluster().data_dir();
     std::fs::rename(&data, data.with_file_name("data.new")).expect("as if initdb was cut off");
-    let cluster = PrivateCluster::up(server.state_dir(), None, Tuning { durable: false });
+    let cluster = bring_up(server.state_dir());
     assert!(!cluster.expect("make it again").is_adopted());
     server.start();
     server.cluster().shutdown(Shutdown::Fast).expect("stop");
     std::fs::remove_file(data.join("PG_VERSION")).expect("no longer a cluster");
-    let error = PrivateCluster::up(server.state_dir(), None, Tuning { durable: false });
+    let error = bring_up(server.state_dir());
     let error = error.expect_err("it must not be overwritten");
     assert!(error.to_string().contains("no PostgreSQL data directory"), "{error}");
     assert!(data.join("base").exists());
@@ -238,7 +239,7 @@ fn a_server_that_will_not_start_says_why() {
     let sql = "alter system set shared_preload_libraries = 'no_such_library'";
     server.cluster().execute(sql).expect("alter");
     server.stop_immediate();
-    let error = PrivateCluster::up(server.state_dir(), None, Tuning { durable: false });
+    let error = bring_up(server.state_dir());
     let error = error.expect_err("there is no such library").to_string();
     assert!(error.contains("no_such_library"), "{error}");
     let auto = server.cluster().data_dir().join("postgresql.auto.conf");
@@ -350,6 +351,10 @@ async fn the_proxy_counts_bytes_and_cuts_after_them() {
     assert_eq!(proxy.wait_for(LIMIT, |counts| counts.fired == 1).to_client, 50);
 }
 
+fn bring_up(state_dir: &Path) -> Result<PrivateCluster, private::Error> {
+    PrivateCluster::up(state_dir, cluster::pg_bin().as_deref(), Tuning { durable: false })
+}
+
 /// The database, and a proxy in front of its server.
 fn behind_proxy() -> (TestDatabase, Proxy) {
     use lite2pg::target::conninfo::Host;
@@ -367,7 +372,7 @@ fn behind_proxy() -> (TestDatabase, Proxy) {
 }
 
 /// A place that the server's user can get to.
-fn usable_base() -> std::path::PathBuf {
+fn usable_base() -> PathBuf {
     let probe = ThrowawayCluster::new();
     probe.state_dir().parent().expect("it lies in a base").to_path_buf()
 }

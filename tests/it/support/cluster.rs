@@ -279,7 +279,8 @@ fn fail(error: &dyn std::error::Error, remedy: Remedy) -> ! {
     }
 }
 
-fn pg_bin() -> Option<PathBuf> {
+/// The programs that `TEST_PG_BIN` chooses.
+pub fn pg_bin() -> Option<PathBuf> {
     std::env::var_os("TEST_PG_BIN").filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
