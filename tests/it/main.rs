@@ -3,3 +3,5 @@
 mod support;
 
 mod reach;
+mod reach_psql;
+mod reach_tls;

@@ -119,6 +119,32 @@ fn passwords_are_checked_and_never_shown() {
     });
 }
 
+#[test]
+fn a_standby_is_refused_by_name() {
+    let mut server = ThrowawayCluster::new();
+    let conninfo = parse(&server.url("db"));
+    server.cluster().shutdown(Shutdown::Fast).expect("stop");
+    std::fs::write(server.cluster().data_dir().join("standby.signal"), "").expect("demote it");
+    server.start();
+    let error = cluster::block_on(async { refused(&conninfo).await });
+    assert!(matches!(error, Error::Standby { .. }), "{error:?}");
+    assert_stops(&error, "primary");
+}
+
+#[test]
+fn a_server_without_a_free_connection_is_tried_again_later() {
+    let server = ThrowawayCluster::new();
+    server
+        .cluster()
+        .execute("create role guest login connection limit 0 password 'x'")
+        .expect("ok");
+    let url = server.url("db").replace(&format!("user={ROLE}"), "user=guest");
+    let conninfo = parse(&format!("{url}&password=x"));
+    let error = cluster::block_on(async { refused(&conninfo).await });
+    assert!(matches!(error, Error::TooManyConnections { .. }), "{error:?}");
+    assert_eq!(error.remedy(), Remedy::Retry);
+}
+
 #[tokio::test]
 async fn a_place_where_nobody_listens_is_tried_again_later() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
