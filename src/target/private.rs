@@ -286,15 +286,24 @@ impl PrivateCluster {
     /// `pg_bin` names the directory of the server programs; without it the usual places are
     /// searched. An adopted server keeps the tuning it was started with.
     pub fn up(state_dir: &Path, pg_bin: Option<&Path>, tuning: Tuning) -> Result<Self, Error> {
+        let mut cluster = Self::prepare(state_dir, pg_bin, tuning)?;
+        cluster.start()?;
+        cluster.ensure_database(ROLE)?;
+        Ok(cluster)
+    }
+
+    /// The part of [`PrivateCluster::up`] before the server runs: directories, programs, lease,
+    /// `initdb`. For whoever must set something up between that and [`PrivateCluster::start`].
+    pub fn prepare(state_dir: &Path, pg_bin: Option<&Path>, tuning: Tuning) -> Result<Self, Error> {
         let home = Home::create(state_dir)?;
         let _bring_up = home.lock_bring_up()?;
         let account = Account::choose(&home.data())?;
         home.hand_over(&account)?;
         let programs = Programs::find(pg_bin, home.major()?, &home.data())?;
         let lease = home.lease()?;
+        // The lease is held before the server is sought, so nobody stops it in between.
         lease.lock_shared().map_err(|source| home.io_error("lock", "lease", source))?;
-
-        let mut cluster = Self {
+        let cluster = Self {
             socket_dir: home.socket_dir(&account)?,
             home,
             programs,
@@ -307,8 +316,6 @@ impl PrivateCluster {
         if cluster.home.major()?.is_none() {
             cluster.init()?;
         }
-        cluster.start_or_adopt()?;
-        cluster.ensure_database(ROLE)?;
         Ok(cluster)
     }
 
@@ -408,8 +415,8 @@ impl PrivateCluster {
             .map_err(|source| Error::Statement { context: "run upkeep".to_owned(), source })
     }
 
-    /// Starts the server again after [`PrivateCluster::shutdown`] or a crash; does nothing if it
-    /// answers.
+    /// Starts the server, after [`PrivateCluster::prepare`], [`PrivateCluster::shutdown`] or a
+    /// crash; adopts it if it answers already.
     pub fn start(&mut self) -> Result<(), Error> {
         let _bring_up = self.home.lock_bring_up()?;
         self.start_or_adopt()

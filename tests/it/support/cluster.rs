@@ -30,7 +30,8 @@ const PREFIX: &str = "lite2pg_test_";
 /// Waits until nobody holds the lease, lingers for the next test process, then stops the server
 /// unless one has come. `$1` lock, `$2` lease, `$3` watchdog's own lock, `$4` pg_ctl, `$5` seconds
 /// to linger. Its own lock goes before the bring-up lock, so that whoever starts the server next
-/// finds no watchdog and starts one.
+/// finds no watchdog and starts one. The second try is for a `pg_ctl start` that outlived the
+/// killed process that had called it.
 const WATCHDOG: &str = r#"
 exec 9<"$3"
 flock -n 9 || exit 0
@@ -43,7 +44,10 @@ while :; do
     flock -x 8
     exec 7<"$2"
     if flock -n -x 7; then
-        "$4" stop -D data -m fast -w -s
+        "$4" stop -D data -m fast -w -s || {
+            sleep 2
+            "$4" stop -D data -m fast -w -s
+        }
         exec 9<&-
         exit 0
     fi
@@ -159,11 +163,8 @@ impl ThrowawayCluster {
         let mut last = None;
         for base in bases() {
             let dir = throwaway_dir(&base);
-            match PrivateCluster::up(dir.path(), pg_bin().as_deref(), tuning) {
-                Ok(cluster) => {
-                    watch(&cluster, 0);
-                    return Self { cluster: Some(cluster), dir };
-                }
+            match bring_up_watched(dir.path(), tuning, 0) {
+                Ok(cluster) => return Self { cluster: Some(cluster), dir },
                 Err(error @ private::Error::NotTraversable { .. }) => last = Some(error),
                 Err(error) => fail(&error, error.remedy()),
             }
@@ -329,9 +330,8 @@ fn shared_cluster() -> &'static PrivateCluster {
         let tuning = Tuning { durable: false };
         let mut last = None;
         for base in bases() {
-            match PrivateCluster::up(&base.join(&name), pg_bin().as_deref(), tuning) {
+            match bring_up_watched(&base.join(&name), tuning, 3) {
                 Ok(cluster) => {
-                    watch(&cluster, 3);
                     if !cluster.is_adopted() {
                         sweep(&cluster);
                     }
@@ -344,6 +344,19 @@ fn shared_cluster() -> &'static PrivateCluster {
         let error = last.expect("there is at least one base");
         fail(&error, error.remedy())
     })
+}
+
+/// As [`PrivateCluster::up`], with the watchdog there before the server is.
+fn bring_up_watched(
+    state_dir: &Path,
+    tuning: Tuning,
+    linger_seconds: u32,
+) -> Result<PrivateCluster, private::Error> {
+    let mut cluster = PrivateCluster::prepare(state_dir, pg_bin().as_deref(), tuning)?;
+    watch(&cluster, linger_seconds);
+    cluster.start()?;
+    cluster.ensure_database(private::ROLE)?;
+    Ok(cluster)
 }
 
 /// Starts the watchdog unless one is there.
