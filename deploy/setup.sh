@@ -96,16 +96,20 @@ apt_install() {
 # The package `postgresql-NN` creates and starts a cluster unless this file says no. It is put
 # back afterwards, because it is the machine's own setting.
 apt_install_postgresql() {
-    local conf=/etc/postgresql-common/createcluster.conf kept outcome=0
+    local conf=/etc/postgresql-common/createcluster.conf kept='' outcome=0
     apt_install postgresql-common || return 1
-    kept=$(mktemp)
     if [ -e "$conf" ]; then
-        cat "$conf" >"$kept"
+        kept=$conf.lite2pg-setup
+        # Left behind only by a run that was killed; what it kept is the true one.
+        [ -e "$kept" ] || "${as_root[@]}" cp -p -- "$conf" "$kept"
     fi
     printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$conf" >/dev/null
     apt_install postgresql || outcome=1
-    "${as_root[@]}" tee "$conf" <"$kept" >/dev/null
-    rm -f -- "$kept"
+    if [ -n "$kept" ]; then
+        "${as_root[@]}" mv -f -- "$kept" "$conf"
+    else
+        "${as_root[@]}" rm -f -- "$conf"
+    fi
     return "$outcome"
 }
 

@@ -403,7 +403,7 @@ pub struct ConnInfo {
     pub keepalive: Keepalive,
     /// Parameters of other programs that were found in the URL and not used.
     pub set_aside: Vec<String>,
-    /// What the operator should know, such as a `.pgpass` that others can read.
+    /// What the operator should be told once, such as a `.pgpass` that others can read.
     pub warnings: Vec<String>,
 }
 
@@ -800,13 +800,19 @@ fn finish(mut parameters: Parameters, around: &Surroundings<'_>) -> Result<ConnI
     let dbname = parameters.get("dbname").unwrap_or(&user).to_owned();
     let mut endpoints = endpoints(&parameters)?;
     add_passwords(&mut endpoints, &dbname, &user, &mut parameters, around);
+    let tls = tls(&parameters, around)?;
+    let is_remote = endpoints.iter().any(|endpoint| matches!(endpoint.host, Host::Tcp(_)));
+    if is_remote && tls.mode == SslMode::Require && tls.root_cert.is_none() {
+        let warning = "sslmode=require encrypts but does not verify the server; use verify-full";
+        parameters.warnings.push(warning.to_owned());
+    }
     Ok(ConnInfo {
         origin: parameters.origin,
         endpoints,
         options: parameters.get("options").map(str::to_owned),
         application_name: parameters.get("application_name").map(str::to_owned),
         connect_timeout: connect_timeout(&parameters)?,
-        tls: tls(&parameters, around)?,
+        tls,
         channel_binding: channel_binding(&parameters)?,
         keepalive: keepalive(&parameters)?,
         user,
@@ -1416,6 +1422,9 @@ mod tests {
         let mode = |text: &str| target(&format!("host=h {text}")).tls.mode;
         assert_eq!(mode(""), SslMode::Prefer);
         assert_eq!(mode("sslmode=allow"), SslMode::Allow);
+        assert!(target("host=h sslmode=require").warnings[0].contains("verify-full"));
+        assert!(target("host=/s sslmode=require").warnings.is_empty());
+        assert!(target("host=h sslmode=require sslrootcert=/ca").warnings.is_empty());
         assert_eq!(mode("sslmode=verify-ca"), SslMode::VerifyCa);
         assert_eq!(mode("sslmode=verify-full"), SslMode::VerifyFull);
         assert_eq!(mode("sslrootcert=system"), SslMode::VerifyFull);

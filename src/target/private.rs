@@ -20,8 +20,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -499,13 +499,10 @@ impl PrivateCluster {
              local all all scram-sha-256\n\
              host all all all reject\n"
         );
-        self.write_as_server(&staged.join("pg_hba.conf"), &hba)?;
-        self.write_as_server(&staged.join("lite2pg.conf"), "")?;
-        let conf = staged.join("postgresql.conf");
-        let mut text =
-            fs::read_to_string(&conf).map_err(|source| io_error("read", &conf, source))?;
-        text.push_str("\ninclude 'lite2pg.conf'\n");
-        self.write_as_server(&conf, &text)
+        self.write_as_server(&staged.join("pg_hba.conf"), WriteMode::Replace, &hba)?;
+        self.write_as_server(&staged.join("lite2pg.conf"), WriteMode::Replace, "")?;
+        let include = "\ninclude 'lite2pg.conf'\n";
+        self.write_as_server(&staged.join("postgresql.conf"), WriteMode::Append, include)
     }
 
     /// What may differ from one start to the next: who we are, where the socket goes, tuning.
@@ -516,7 +513,7 @@ impl PrivateCluster {
             let quoted = user.replace('"', "\"\"");
             writeln!(ident, "{ROLE} \"{quoted}\" {ROLE}").expect("a String takes any text");
         }
-        self.write_as_server(&data.join("pg_ident.conf"), &ident)?;
+        self.write_as_server(&data.join("pg_ident.conf"), WriteMode::Replace, &ident)?;
 
         let socket_dir = self.socket_dir.to_string_lossy().replace('\'', "''");
         let on_off = if self.tuning.durable { "on" } else { "off" };
@@ -533,12 +530,30 @@ impl PrivateCluster {
              full_page_writes = {on_off}\n",
             name = self.cluster_name(),
         );
-        self.write_as_server(&data.join("lite2pg.conf"), &settings)
+        self.write_as_server(&data.join("lite2pg.conf"), WriteMode::Replace, &settings)
     }
 
-    fn write_as_server(&self, path: &Path, text: &str) -> Result<(), Error> {
-        fs::write(path, text).map_err(|source| io_error("write", path, source))?;
-        self.account.own(path)
+    /// Writes a file as the server's user. As root we must not: in a directory that another user
+    /// owns, that user could have put a symbolic link to any file of the system in its place.
+    fn write_as_server(&self, path: &Path, mode: WriteMode, text: &str) -> Result<(), Error> {
+        let script = match mode {
+            WriteMode::Replace => "umask 077; cat >\"$1\"",
+            WriteMode::Append => "umask 077; cat >>\"$1\"",
+        };
+        let mut command = self.command("/bin/sh");
+        command.args(["-c", script, "sh"]).arg(path);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let bad = |source| io_error("write", path, source);
+        let mut child = command.spawn().map_err(bad)?;
+        let mut stdin = child.stdin.take().expect("it was just piped");
+        // The pipe closes at the end of the statement, and `cat` with it.
+        let sent = stdin.write_all(text.as_bytes()).map(|()| drop(stdin));
+        let output = child.wait_with_output().map_err(bad)?;
+        if output.status.success() {
+            return sent.map_err(bad);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(bad(io::Error::other(said)))
     }
 
     /// Leaves with a server that answers and is ours.
@@ -651,6 +666,13 @@ impl PrivateCluster {
             worker.join().expect("the worker does not panic")
         })
     }
+}
+
+/// What becomes of the text that a file has.
+#[derive(Clone, Copy, Debug)]
+enum WriteMode {
+    Replace,
+    Append,
 }
 
 /// The directories of one cluster: `state` holds the locks, `state/pg` all that is the server's.
@@ -873,7 +895,7 @@ impl Account {
         if !self.drops {
             return Ok(());
         }
-        chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
             .map_err(|source| io_error("chown", path, source))
     }
 

@@ -402,3 +402,23 @@ fn usable_base() -> PathBuf {
     let probe = ThrowawayCluster::new();
     probe.state_dir().parent().expect("it lies in a base").to_path_buf()
 }
+
+#[tokio::test]
+async fn a_statement_can_be_cancelled() {
+    let database = TestDatabase::create();
+    let conninfo = database.conninfo();
+    let (working, watching) = (database.client().await, database.client().await);
+    let sleeping = working.batch_execute("select pg_sleep(600)");
+    let cancelling = async {
+        let running = "select 1 from pg_stat_activity \
+                       where state = 'active' and query = 'select pg_sleep(600)'";
+        let deadline = std::time::Instant::now() + LIMIT;
+        while watching.query_opt(running, &[]).await.expect("look").is_none() {
+            assert!(std::time::Instant::now() < deadline, "the statement never began");
+        }
+        connect::cancel(&conninfo, &working).await.expect("cancel");
+    };
+    let (outcome, ()) = tokio::join!(sleeping, cancelling);
+    let error = outcome.expect_err("it was cancelled");
+    assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::QUERY_CANCELED));
+}
