@@ -43,7 +43,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("row_security", "off"),
     // Long statements are bounded where they are sent; a limit here would also hit the copy.
     ("statement_timeout", "0"),
-    // Longer than any healthy lock on the application's tables, shorter than an operator's patience.
+    // Longer than any healthy lock on the application's tables, shorter than a person's patience.
     ("lock_timeout", "30s"),
     // A sidecar that hangs must not hold the target's locks and its vacuum horizon. Five
     // minutes leaves room for a verification that waits for replay inside its snapshot.

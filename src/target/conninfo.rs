@@ -10,6 +10,9 @@
 //! The environment is an argument, so every rule can be tested. A password is a [`Secret`]: no
 //! `Debug`, no error and no log line ever shows it, and errors name parameters, not values.
 //!
+//! Longer than most files because libpq's surface is: forty parameters, two notations, two kinds of
+//! files, one precedence among them, which has to be read in one place to be believed.
+//!
 //! Begin with [`resolve`]; [`ConnInfo`] is what it yields, [`super::connect`] uses it.
 
 use std::collections::BTreeMap;
@@ -1265,7 +1268,10 @@ mod tests {
         let found = target("host=a,b hostaddr=10.0.0.1,10.0.0.2 port=7,8");
         assert_eq!(places(&found), ["a (10.0.0.1) port 7", "b (10.0.0.2) port 8"]);
         assert_eq!(places(&target("hostaddr=10.0.0.1")), ["10.0.0.1 port 5432"]);
-        let names = |text, name| matches!(error(text), Error::BadValue { name: found, .. } if found == name);
+        let names = |text, name| match error(text) {
+            Error::BadValue { name: found, .. } => found == name,
+            _ => false,
+        };
         assert!(names("host=a,b,c port=1,2", "port"));
         assert!(names("host=a,b hostaddr=10.0.0.1", "hostaddr"));
         assert!(names("host=a port=0", "port"));

@@ -15,6 +15,9 @@
 //! `PGPORT`, `LC_*` and their kin reach the server programs. It is a trial target on the same
 //! machine and not a production database.
 //!
+//! Longer than most files, and still one idea: programs, user, directories and locks are each used
+//! by nothing but the bring-up, and the order in which it uses them is what makes it safe.
+//!
 //! Begin with [`PrivateCluster::up`].
 
 use std::ffi::{OsStr, OsString};
@@ -72,7 +75,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// The data directory was made by a version whose programs are gone.
-    #[error("the private cluster in {} needs PostgreSQL {major}, which was not found", data.display())]
+    #[error("the cluster in {} needs PostgreSQL {major}, which was not found", data.display())]
     VersionMissing {
         /// The data directory.
         data: PathBuf,
@@ -119,7 +122,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// Something answers on the cluster's socket, and it is another server.
-    #[error("another server, with its data in {found}, answers on the socket in {}", socket_dir.display())]
+    #[error("another server (data in {found}) answers in {}", socket_dir.display())]
     Impostor {
         /// Where the socket is.
         socket_dir: PathBuf,
