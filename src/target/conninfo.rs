@@ -1067,8 +1067,8 @@ fn tls(parameters: &Parameters, around: &Surroundings<'_>) -> Result<Tls, Error>
         Some("prefer") => Some(SslMode::Prefer),
         Some("require") => Some(SslMode::Require),
         Some("verify-ca") => Some(SslMode::VerifyCa),
-        // `no-verify` is node's word for what libpq calls `require`.
         Some("verify-full") => Some(SslMode::VerifyFull),
+        // `no-verify` is node's word for what libpq calls `require`.
         Some("no-verify") => Some(SslMode::Require),
         Some(_) => {
             let problem = "not one of disable, allow, prefer, require, verify-ca, verify-full";
