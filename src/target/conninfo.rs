@@ -10,6 +10,9 @@
 //! The environment is an argument, so every rule can be tested. A password is a [`Secret`]: no
 //! `Debug`, no error and no log line ever shows it, and errors name parameters, not values.
 //!
+//! Longer than most files because libpq's surface is: forty parameters, two notations, two kinds of
+//! files, one precedence among them, which has to be read in one place to be believed.
+//!
 //! Begin with [`resolve`]; [`ConnInfo`] is what it yields, [`super::connect`] uses it.
 
 use std::collections::BTreeMap;
@@ -403,7 +406,7 @@ pub struct ConnInfo {
     pub keepalive: Keepalive,
     /// Parameters of other programs that were found in the URL and not used.
     pub set_aside: Vec<String>,
-    /// What the operator should know, such as a `.pgpass` that others can read.
+    /// What the operator should be told once, such as a `.pgpass` that others can read.
     pub warnings: Vec<String>,
 }
 
@@ -800,13 +803,19 @@ fn finish(mut parameters: Parameters, around: &Surroundings<'_>) -> Result<ConnI
     let dbname = parameters.get("dbname").unwrap_or(&user).to_owned();
     let mut endpoints = endpoints(&parameters)?;
     add_passwords(&mut endpoints, &dbname, &user, &mut parameters, around);
+    let tls = tls(&parameters, around)?;
+    let is_remote = endpoints.iter().any(|endpoint| matches!(endpoint.host, Host::Tcp(_)));
+    if is_remote && tls.mode == SslMode::Require && tls.root_cert.is_none() {
+        let warning = "sslmode=require encrypts but does not verify the server; use verify-full";
+        parameters.warnings.push(warning.to_owned());
+    }
     Ok(ConnInfo {
         origin: parameters.origin,
         endpoints,
         options: parameters.get("options").map(str::to_owned),
         application_name: parameters.get("application_name").map(str::to_owned),
         connect_timeout: connect_timeout(&parameters)?,
-        tls: tls(&parameters, around)?,
+        tls,
         channel_binding: channel_binding(&parameters)?,
         keepalive: keepalive(&parameters)?,
         user,
@@ -1058,8 +1067,8 @@ fn tls(parameters: &Parameters, around: &Surroundings<'_>) -> Result<Tls, Error>
         Some("prefer") => Some(SslMode::Prefer),
         Some("require") => Some(SslMode::Require),
         Some("verify-ca") => Some(SslMode::VerifyCa),
-        // `no-verify` is node's word for what libpq calls `require`.
         Some("verify-full") => Some(SslMode::VerifyFull),
+        // `no-verify` is node's word for what libpq calls `require`.
         Some("no-verify") => Some(SslMode::Require),
         Some(_) => {
             let problem = "not one of disable, allow, prefer, require, verify-ca, verify-full";
@@ -1163,4 +1172,419 @@ fn keepalive(parameters: &Parameters) -> Result<Keepalive, Error> {
         count: count.unwrap_or(KEEPALIVES_COUNT),
         user_timeout: positive("tcp_user_timeout")?.map_or(TCP_USER_TIMEOUT, Duration::from_millis),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Resolves with the given variables; the user is `me`, and home is empty unless given.
+    fn resolve_with(
+        explicit: Option<&str>,
+        vars: &[(&str, &str)],
+        home: Option<&Path>,
+    ) -> Result<Option<ConnInfo>, Error> {
+        let env = |name: &str| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        let around = Surroundings {
+            env: &env,
+            os_user: Some("me".to_owned()),
+            home: home.map(Path::to_path_buf),
+        };
+        resolve(explicit, &around)
+    }
+
+    fn target(text: &str) -> ConnInfo {
+        resolve_with(Some(text), &[], None).expect(text).expect("a target was named")
+    }
+
+    fn error(text: &str) -> Error {
+        resolve_with(Some(text), &[], None).expect_err(text)
+    }
+
+    fn from_env(vars: &[(&str, &str)]) -> Option<ConnInfo> {
+        resolve_with(None, vars, None).expect("the variables make sense")
+    }
+
+    fn places(conninfo: &ConnInfo) -> Vec<String> {
+        conninfo.endpoints.iter().map(ToString::to_string).collect()
+    }
+
+    fn password(conninfo: &ConnInfo) -> Option<&str> {
+        conninfo.endpoints[0].password.as_ref().map(Secret::expose)
+    }
+
+    #[test]
+    fn urls_are_read_as_libpq_reads_them() {
+        for (url, user, dbname, place) in [
+            ("postgresql://", "me", "me", "/var/run/postgresql/.s.PGSQL.5432"),
+            ("postgresql://h", "me", "me", "h port 5432"),
+            ("postgresql://h:5433", "me", "me", "h port 5433"),
+            ("postgresql://h/d", "me", "d", "h port 5432"),
+            ("postgres://u@h", "u", "u", "h port 5432"),
+            ("postgresql://u:p@h/d?connect_timeout=7&application_name=x", "u", "d", "h port 5432"),
+            ("postgresql://other@h/otherdb?user=u&dbname=d", "u", "d", "h port 5432"),
+            ("postgresql:///d?host=h&port=5433", "me", "d", "h port 5433"),
+            ("postgresql://[2001:db8::1234]/d", "me", "d", "2001:db8::1234 port 5432"),
+            ("postgresql://[::1]:7/d", "me", "d", "::1 port 7"),
+            ("postgresql:///d?host=/s/pg", "me", "d", "/s/pg/.s.PGSQL.5432"),
+            ("postgresql://%2Fs%2Fpg:6/d", "me", "d", "/s/pg/.s.PGSQL.6"),
+            ("postgresql+psycopg2://u:p@h/d", "u", "d", "h port 5432"),
+            ("postgresql+asyncpg://u@h/d?ssl=require", "u", "d", "h port 5432"),
+            ("jdbc:postgresql://h/d?user=u", "u", "d", "h port 5432"),
+            ("POSTGRES://h/d", "me", "d", "h port 5432"),
+            ("postgresql://u%40corp:a%3Ab@h/a%2Fb", "u@corp", "a/b", "h port 5432"),
+            (" postgresql://h/d\n", "me", "d", "h port 5432"),
+        ] {
+            if cfg!(target_os = "macos") && place.starts_with("/var/run") {
+                continue;
+            }
+            let found = target(url);
+            assert_eq!((found.user.as_str(), found.dbname.as_str()), (user, dbname), "{url}");
+            assert_eq!(places(&found)[0], place, "{url}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_read_as_libpq_reads_them() {
+        let found = target(r"host = h  dbname='a \'b\\' user=u password=x\ y port=''");
+        assert_eq!((found.user.as_str(), found.dbname.as_str()), ("u", r"a 'b\"));
+        assert_eq!(password(&found), Some("x y"));
+        assert_eq!(places(&found), ["h port 5432"]);
+        assert_eq!(target("host=a host=b").endpoints[0].host, Host::Tcp("b".to_owned()));
+    }
+
+    #[test]
+    fn several_hosts_share_or_match_their_ports() {
+        let found = target("postgresql://a:1,b,[::1]:3/d?target_session_attrs=read-write");
+        assert_eq!(places(&found), ["a port 1", "b port 5432", "::1 port 3"]);
+        let found = target("host=a,b port=7");
+        assert_eq!(places(&found), ["a port 7", "b port 7"]);
+        let found = target("host=a,b hostaddr=10.0.0.1,10.0.0.2 port=7,8");
+        assert_eq!(places(&found), ["a (10.0.0.1) port 7", "b (10.0.0.2) port 8"]);
+        assert_eq!(places(&target("hostaddr=10.0.0.1")), ["10.0.0.1 port 5432"]);
+        let names = |text, name| match error(text) {
+            Error::BadValue { name: found, .. } => found == name,
+            _ => false,
+        };
+        assert!(names("host=a,b,c port=1,2", "port"));
+        assert!(names("host=a,b hostaddr=10.0.0.1", "hostaddr"));
+        assert!(names("host=a port=0", "port"));
+        assert!(names("host=a port=65536", "port"));
+        assert!(names("hostaddr=localhost", "hostaddr"));
+    }
+
+    #[test]
+    fn without_a_host_the_socket_comes_first_and_then_localhost() {
+        let found = target("dbname=d");
+        let last = found.endpoints.last().expect("there is one");
+        assert!(matches!(found.endpoints[0].host, Host::Unix(_)));
+        assert_eq!(last.host, Host::Tcp("localhost".to_owned()));
+    }
+
+    #[test]
+    fn the_flag_beats_database_url_beats_pg_beats_postgres() {
+        let all = [
+            ("DATABASE_URL", "postgres://b/b"),
+            ("PGHOST", "c"),
+            ("POSTGRES_HOST", "d"),
+            ("POSTGRES_DB", "d"),
+        ];
+        let origin = |explicit, vars: &[(&str, &str)]| {
+            let found = resolve_with(explicit, vars, None).expect("it makes sense");
+            found.map(|found| (found.origin, places(&found).remove(0)))
+        };
+        let place = |name: &str| format!("{name} port 5432");
+        assert_eq!(origin(Some("host=a"), &all), Some((Origin::Explicit, place("a"))));
+        assert_eq!(origin(None, &all), Some((Origin::DatabaseUrl, place("b"))));
+        assert_eq!(origin(None, &all[1..]), Some((Origin::PgVariables, place("c"))));
+        assert_eq!(origin(None, &all[2..]), Some((Origin::ContainerVariables, place("d"))));
+        assert_eq!(origin(None, &[]), None);
+    }
+
+    #[test]
+    fn a_password_or_a_user_alone_names_no_target() {
+        assert_eq!(from_env(&[("PGPASSWORD", "x"), ("PGUSER", "u"), ("PGSSLMODE", "x")]), None);
+        assert_eq!(from_env(&[("POSTGRES_PASSWORD", "x"), ("POSTGRES_USER", "u")]), None);
+        assert_eq!(from_env(&[("PGHOST", ""), ("DATABASE_URL", "")]), None);
+    }
+
+    #[test]
+    fn the_applications_own_sqlite_url_is_passed_over() {
+        for url in ["sqlite:///app.db", "sqlite3:app.db", "sqlite+aiosqlite:///x", "file:./dev.db"]
+        {
+            assert_eq!(from_env(&[("DATABASE_URL", url)]), None, "{url}");
+            let found = from_env(&[("DATABASE_URL", url), ("PGHOST", "h")]).expect("PGHOST");
+            assert_eq!(found.origin, Origin::PgVariables);
+        }
+        let other = resolve_with(None, &[("DATABASE_URL", "mysql://u:hunter2@h/d")], None);
+        let other = other.expect_err("not PostgreSQL");
+        assert!(matches!(other, Error::Malformed { origin: Origin::DatabaseUrl, .. }));
+        assert!(!format!("{other} {other:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn variables_fill_what_a_url_leaves_open() {
+        let vars = [
+            ("PGUSER", "envuser"),
+            ("PGPASSWORD", "envpass"),
+            ("PGPORT", "7"),
+            ("PGSSLMODE", "require"),
+            ("PGOPTIONS", "-c geqo=off"),
+            ("PGAPPNAME", "app"),
+            ("PGCONNECT_TIMEOUT", "3"),
+            ("POSTGRES_DB", "not this one"),
+            ("POSTGRES_PASSWORD", "nor this"),
+        ];
+        let found = resolve_with(Some("postgres://u@h:6/d"), &vars, None).expect("fine");
+        let found = found.expect("named");
+        assert_eq!((found.user.as_str(), found.dbname.as_str()), ("u", "d"));
+        assert_eq!((password(&found), places(&found)[0].as_str()), (Some("envpass"), "h port 6"));
+        assert_eq!(found.tls.mode, SslMode::Require);
+        assert_eq!(found.options.as_deref(), Some("-c geqo=off"));
+        assert_eq!(found.application_name.as_deref(), Some("app"));
+        assert_eq!(found.connect_timeout, Some(Duration::from_secs(3)));
+        let found = resolve_with(Some("postgres://h"), &vars, None).expect("fine").expect("named");
+        assert_eq!((found.user.as_str(), found.dbname.as_str()), ("envuser", "envuser"));
+    }
+
+    #[test]
+    fn container_variables_make_a_whole_target() {
+        let found = from_env(&[
+            ("POSTGRES_HOST", "db"),
+            ("POSTGRES_PORT", "5544"),
+            ("POSTGRES_USER", "app"),
+            ("POSTGRES_PASSWORD", "s3cret"),
+            ("POSTGRES_DB", "shop"),
+        ]);
+        let found = found.expect("named");
+        assert_eq!((found.user.as_str(), found.dbname.as_str()), ("app", "shop"));
+        assert_eq!(
+            (password(&found), places(&found)[0].as_str()),
+            (Some("s3cret"), "db port 5544")
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name_and_never_quoted() {
+        for text in [
+            "hunter2",
+            "mysql://u:hunter2@h/d",
+            "postgres://u:hunter2@x@h/d",
+            "postgres://u:hunter2%zz@h/d",
+            "postgres://u:hunter2%00@h/d",
+            "postgres://[::1/hunter2",
+            "postgres://::1/hunter2",
+            "postgres://h/d?hunter2",
+            "host=h password='hunter2",
+            "host=h password=a hunter2",
+            "host=h sslmode=hunter2",
+            "host=h port=hunter2",
+            "host=h keepalives=hunter2",
+            "host=h channel_binding=hunter2",
+        ] {
+            let error = error(text);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}: {error}");
+            assert!(matches!(error.remedy(), Remedy::Stop { .. }));
+        }
+        let unknown = error("host=h nosuch=1");
+        assert!(matches!(unknown, Error::UnknownParameter { name, .. } if name == "nosuch"));
+    }
+
+    #[test]
+    fn what_would_weaken_the_connection_is_never_ignored() {
+        for text in [
+            "gssencmode=require",
+            "require_auth=scram-sha-256",
+            "requirepeer=postgres",
+            "sslcrl=/x",
+            "sslpassword=x",
+            "replication=database",
+            "ssl_max_protocol_version=TLSv1.2",
+            "target_session_attrs=standby",
+            "sslcertmode=require",
+        ] {
+            let wanted = text.split('=').next().expect("a name");
+            let error = error(&format!("host=h {text}"));
+            assert!(matches!(error, Error::Unsupported { name, .. } if name == wanted), "{text}");
+        }
+        target("host=h gssencmode=prefer krbsrvname=x client_encoding=LATIN1 sslcompression=1");
+    }
+
+    #[test]
+    fn parameters_of_orms_are_set_aside_and_named() {
+        let found = target("postgresql://h/d?schema=public&pgbouncer=true&sslmode=require");
+        assert_eq!(found.set_aside, ["schema", "pgbouncer"]);
+        assert_eq!(found.tls.mode, SslMode::Require);
+    }
+
+    #[test]
+    fn tls_modes_follow_libpq() {
+        let mode = |text: &str| target(&format!("host=h {text}")).tls.mode;
+        assert_eq!(mode(""), SslMode::Prefer);
+        assert_eq!(mode("sslmode=allow"), SslMode::Allow);
+        assert!(target("host=h sslmode=require").warnings[0].contains("verify-full"));
+        assert!(target("host=/s sslmode=require").warnings.is_empty());
+        assert!(target("host=h sslmode=require sslrootcert=/ca").warnings.is_empty());
+        assert_eq!(mode("sslmode=verify-ca"), SslMode::VerifyCa);
+        assert_eq!(mode("sslmode=verify-full"), SslMode::VerifyFull);
+        assert_eq!(mode("sslrootcert=system"), SslMode::VerifyFull);
+        assert_eq!(target("postgres://h?ssl=true").tls.mode, SslMode::Require);
+        assert_eq!(target("postgres://h?ssl=verify-ca").tls.mode, SslMode::VerifyCa);
+        error("host=h sslrootcert=system sslmode=require");
+        error("host=h sslnegotiation=direct");
+        assert!(target("host=h sslnegotiation=direct sslmode=require").tls.is_direct);
+        let found = target("host=h sslrootcert=/ca sslcert=/c sslkey=/k");
+        assert_eq!(found.tls.root_cert, Some(RootCert::File(PathBuf::from("/ca"))));
+        let pair = (PathBuf::from("/c"), PathBuf::from("/k"));
+        assert_eq!(found.tls.client_cert, Some(pair));
+    }
+
+    #[test]
+    fn certificates_in_the_home_directory_are_found() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let dir = home.path().join(".postgresql");
+        std::fs::create_dir(&dir).expect("create");
+        for name in ["root.crt", "postgresql.crt", "postgresql.key"] {
+            std::fs::write(dir.join(name), "").expect("write");
+        }
+        let found = resolve_with(Some("host=h"), &[], Some(home.path())).expect("fine");
+        let tls = found.expect("named").tls;
+        assert_eq!(tls.root_cert, Some(RootCert::File(dir.join("root.crt"))));
+        assert_eq!(tls.client_cert, Some((dir.join("postgresql.crt"), dir.join("postgresql.key"))));
+    }
+
+    #[test]
+    fn timeouts_are_bounded_unless_told_otherwise() {
+        let limit = |text: &str| target(text).connect_timeout;
+        assert_eq!(limit("host=h"), Some(Duration::from_secs(10)));
+        assert_eq!(limit("host=h connect_timeout=1"), Some(Duration::from_secs(2)));
+        assert_eq!(limit("host=h connect_timeout=0"), None);
+        let keepalive = target("host=h keepalives=0 keepalives_idle=5 tcp_user_timeout=700");
+        assert!(!keepalive.keepalive.is_on);
+        assert_eq!(keepalive.keepalive.idle, Duration::from_secs(5));
+        assert_eq!(keepalive.keepalive.user_timeout, Duration::from_millis(700));
+    }
+
+    #[test]
+    fn the_password_file_gives_each_host_its_own() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let file = home.path().join(".pgpass");
+        let text = "# comment\n\
+                    short:line\n\
+                    a:*:d:u:for a\n\
+                    b:7:*:u:for\\:b\\\\:x\n\
+                    localhost:*:*:*:local\n\
+                    \\*:*:*:*:a literal star\n";
+        std::fs::write(&file, text).expect("write");
+        let mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file, mode).expect("chmod");
+        };
+        let found = |text: &str| {
+            let found = resolve_with(Some(text), &[], Some(home.path())).expect(text);
+            found.expect("named")
+        };
+        mode(0o600);
+        let many = found("host=a,b,c port=7 user=u dbname=d");
+        let passwords: Vec<Option<&str>> = many
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.password.as_ref().map(Secret::expose))
+            .collect();
+        assert_eq!(passwords, [Some("for a"), Some("for:b\\:x"), None]);
+        assert_eq!(password(&found("dbname=d")), Some("local"), "the default socket");
+        assert_eq!(password(&found("host=a dbname=d user=u password=own")), Some("own"));
+        mode(0o640);
+        let open = found("host=a user=u dbname=d");
+        assert_eq!(password(&open), None);
+        assert!(open.warnings[0].contains("0600"), "{:?}", open.warnings);
+    }
+
+    #[test]
+    fn a_service_fills_what_is_open_and_beats_the_variables() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let file = home.path().join(".pg_service.conf");
+        let text = "# comment\n[other]\nhost=wrong\n\n[mine]\n  host=svc\nport=6\nuser=svcuser\n";
+        std::fs::write(&file, text).expect("write");
+        let vars = [("PGUSER", "envuser"), ("PGDATABASE", "envdb"), ("PGSERVICE", "mine")];
+        let found = resolve_with(None, &vars, Some(home.path())).expect("fine").expect("named");
+        assert_eq!((found.user.as_str(), found.dbname.as_str()), ("svcuser", "envdb"));
+        assert_eq!(places(&found), ["svc port 6"]);
+        let url = Some("postgresql://h?service=mine");
+        let found = resolve_with(url, &[], Some(home.path())).expect("fine").expect("named");
+        assert_eq!(places(&found), ["h port 6"]);
+
+        let none = home.path().join("no such directory").display().to_string();
+        let vars = [("PGSERVICE", "nosuch"), ("PGSYSCONFDIR", none.as_str())];
+        let error = resolve_with(None, &vars, Some(home.path())).expect_err("not defined");
+        assert!(matches!(error, Error::UnknownService { .. }), "{error}");
+        std::fs::write(&file, "[mine]\nhost=a\nhunter2\n").expect("write");
+        let vars = [("PGSERVICE", "mine")];
+        let error = resolve_with(None, &vars, Some(home.path())).expect_err("malformed");
+        assert!(matches!(error, Error::BadServiceFile { line: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let found = target("postgres://u:hunter2@h/d");
+        assert_eq!(password(&found), Some("hunter2"));
+        assert!(!format!("{found:?} {found}").contains("hunter2"));
+        assert_eq!(found.to_string(), "database d as u at h port 5432");
+    }
+
+    #[test]
+    fn redacting_hides_the_password_and_leaves_the_rest() {
+        for (text, shown) in [
+            ("postgres://u:hunter2@h:5/d", "postgres://u:***@h:5/d"),
+            ("postgres://u:hun@ter2@h/d", "postgres://u:***@h/d"),
+            ("postgres://u@h:5/d", "postgres://u@h:5/d"),
+            ("postgres://h/d?password=hunter2&x=1", "postgres://h/d?password=***&x=1"),
+            ("postgres://h/d?a=b&PASSWORD=hunter2", "postgres://h/d?a=b&PASSWORD=***"),
+            ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
+            ("host=h password = 'hun \\' ter2' user=u", "host=h password = *** user=u"),
+            ("password=hunter2", "password=***"),
+            ("sslpassword=hunter2 x=1", "sslpassword=*** x=1"),
+            ("host=h user=password", "host=h user=password"),
+        ] {
+            assert_eq!(redact(text), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,60}") {
+            for prefix in ["", "postgresql://", "host=h password=", "postgres://u:p@h/d?"] {
+                let text = format!("{prefix}{text}");
+                let _any = resolve_with(Some(&text), &[], None);
+                let _any = redact(&text);
+            }
+        }
+
+        #[test]
+        fn whatever_is_encoded_comes_back(password in ".{1,20}", dbname in "[^\0]{1,20}") {
+            prop_assume!(!password.contains('\0'));
+            let url = format!(
+                "postgresql://u:{}@h/{}", percent_encode(&password), percent_encode(&dbname)
+            );
+            let found = target(&url);
+            prop_assert_eq!(found.endpoints[0].password.as_ref().map(Secret::expose),
+                Some(password.as_str()));
+            prop_assert_eq!(&found.dbname, &dbname);
+        }
+
+        #[test]
+        fn redacting_hides_any_password(password in "[a-z0-9@:/?#&='% ]{6,20}") {
+            let url = format!("postgresql://u:{}@h/d", percent_encode(&password));
+            prop_assert!(!redact(&url).contains(&percent_encode(&password)));
+            // Even one that should have been encoded and was not.
+            let raw = format!("postgresql://u:{password}@h/d");
+            prop_assert!(!redact(&raw).contains(&password));
+        }
+    }
 }

@@ -15,13 +15,16 @@
 //! `PGPORT`, `LC_*` and their kin reach the server programs. It is a trial target on the same
 //! machine and not a production database.
 //!
+//! Longer than most files, and still one idea: programs, user, directories and locks are each used
+//! by nothing but the bring-up, and the order in which it uses them is what makes it safe.
+//!
 //! Begin with [`PrivateCluster::up`].
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -72,7 +75,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// The data directory was made by a version whose programs are gone.
-    #[error("the private cluster in {} needs PostgreSQL {major}, which was not found", data.display())]
+    #[error("the cluster in {} needs PostgreSQL {major}, which was not found", data.display())]
     VersionMissing {
         /// The data directory.
         data: PathBuf,
@@ -119,7 +122,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// Something answers on the cluster's socket, and it is another server.
-    #[error("another server, with its data in {found}, answers on the socket in {}", socket_dir.display())]
+    #[error("another server (data in {found}) answers in {}", socket_dir.display())]
     Impostor {
         /// Where the socket is.
         socket_dir: PathBuf,
@@ -286,15 +289,24 @@ impl PrivateCluster {
     /// `pg_bin` names the directory of the server programs; without it the usual places are
     /// searched. An adopted server keeps the tuning it was started with.
     pub fn up(state_dir: &Path, pg_bin: Option<&Path>, tuning: Tuning) -> Result<Self, Error> {
+        let mut cluster = Self::prepare(state_dir, pg_bin, tuning)?;
+        cluster.start()?;
+        cluster.ensure_database(ROLE)?;
+        Ok(cluster)
+    }
+
+    /// The part of [`PrivateCluster::up`] before the server runs: directories, programs, lease,
+    /// `initdb`. For whoever must set something up between that and [`PrivateCluster::start`].
+    pub fn prepare(state_dir: &Path, pg_bin: Option<&Path>, tuning: Tuning) -> Result<Self, Error> {
         let home = Home::create(state_dir)?;
         let _bring_up = home.lock_bring_up()?;
         let account = Account::choose(&home.data())?;
         home.hand_over(&account)?;
         let programs = Programs::find(pg_bin, home.major()?, &home.data())?;
         let lease = home.lease()?;
+        // The lease is held before the server is sought, so nobody stops it in between.
         lease.lock_shared().map_err(|source| home.io_error("lock", "lease", source))?;
-
-        let mut cluster = Self {
+        let cluster = Self {
             socket_dir: home.socket_dir(&account)?,
             home,
             programs,
@@ -307,8 +319,6 @@ impl PrivateCluster {
         if cluster.home.major()?.is_none() {
             cluster.init()?;
         }
-        cluster.start_or_adopt()?;
-        cluster.ensure_database(ROLE)?;
         Ok(cluster)
     }
 
@@ -408,8 +418,8 @@ impl PrivateCluster {
             .map_err(|source| Error::Statement { context: "run upkeep".to_owned(), source })
     }
 
-    /// Starts the server again after [`PrivateCluster::shutdown`] or a crash; does nothing if it
-    /// answers.
+    /// Starts the server, after [`PrivateCluster::prepare`], [`PrivateCluster::shutdown`] or a
+    /// crash; adopts it if it answers already.
     pub fn start(&mut self) -> Result<(), Error> {
         let _bring_up = self.home.lock_bring_up()?;
         self.start_or_adopt()
@@ -492,13 +502,10 @@ impl PrivateCluster {
              local all all scram-sha-256\n\
              host all all all reject\n"
         );
-        self.write_as_server(&staged.join("pg_hba.conf"), &hba)?;
-        self.write_as_server(&staged.join("lite2pg.conf"), "")?;
-        let conf = staged.join("postgresql.conf");
-        let mut text =
-            fs::read_to_string(&conf).map_err(|source| io_error("read", &conf, source))?;
-        text.push_str("\ninclude 'lite2pg.conf'\n");
-        self.write_as_server(&conf, &text)
+        self.write_as_server(&staged.join("pg_hba.conf"), WriteMode::Replace, &hba)?;
+        self.write_as_server(&staged.join("lite2pg.conf"), WriteMode::Replace, "")?;
+        let include = "\ninclude 'lite2pg.conf'\n";
+        self.write_as_server(&staged.join("postgresql.conf"), WriteMode::Append, include)
     }
 
     /// What may differ from one start to the next: who we are, where the socket goes, tuning.
@@ -509,7 +516,7 @@ impl PrivateCluster {
             let quoted = user.replace('"', "\"\"");
             writeln!(ident, "{ROLE} \"{quoted}\" {ROLE}").expect("a String takes any text");
         }
-        self.write_as_server(&data.join("pg_ident.conf"), &ident)?;
+        self.write_as_server(&data.join("pg_ident.conf"), WriteMode::Replace, &ident)?;
 
         let socket_dir = self.socket_dir.to_string_lossy().replace('\'', "''");
         let on_off = if self.tuning.durable { "on" } else { "off" };
@@ -526,12 +533,30 @@ impl PrivateCluster {
              full_page_writes = {on_off}\n",
             name = self.cluster_name(),
         );
-        self.write_as_server(&data.join("lite2pg.conf"), &settings)
+        self.write_as_server(&data.join("lite2pg.conf"), WriteMode::Replace, &settings)
     }
 
-    fn write_as_server(&self, path: &Path, text: &str) -> Result<(), Error> {
-        fs::write(path, text).map_err(|source| io_error("write", path, source))?;
-        self.account.own(path)
+    /// Writes a file as the server's user. As root we must not: in a directory that another user
+    /// owns, that user could have put a symbolic link to any file of the system in its place.
+    fn write_as_server(&self, path: &Path, mode: WriteMode, text: &str) -> Result<(), Error> {
+        let script = match mode {
+            WriteMode::Replace => "umask 077; cat >\"$1\"",
+            WriteMode::Append => "umask 077; cat >>\"$1\"",
+        };
+        let mut command = self.command("/bin/sh");
+        command.args(["-c", script, "sh"]).arg(path);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let bad = |source| io_error("write", path, source);
+        let mut child = command.spawn().map_err(bad)?;
+        let mut stdin = child.stdin.take().expect("it was just piped");
+        // The pipe closes at the end of the statement, and `cat` with it.
+        let sent = stdin.write_all(text.as_bytes()).map(|()| drop(stdin));
+        let output = child.wait_with_output().map_err(bad)?;
+        if output.status.success() {
+            return sent.map_err(bad);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(bad(io::Error::other(said)))
     }
 
     /// Leaves with a server that answers and is ours.
@@ -644,6 +669,13 @@ impl PrivateCluster {
             worker.join().expect("the worker does not panic")
         })
     }
+}
+
+/// What becomes of the text that a file has.
+#[derive(Clone, Copy, Debug)]
+enum WriteMode {
+    Replace,
+    Append,
 }
 
 /// The directories of one cluster: `state` holds the locks, `state/pg` all that is the server's.
@@ -866,7 +898,7 @@ impl Account {
         if !self.drops {
             return Ok(());
         }
-        chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
             .map_err(|source| io_error("chown", path, source))
     }
 

@@ -1,13 +1,20 @@
-//! All integration tests, in reading order: the judge, the workload, and what they are used on.
+//! All integration tests, in reading order: what they stand on, the independent judge and the
+//! random workload, then the claims.
 //!
-//! Nothing here uses the product's own crate: a mistake in its codec must not hide itself.
+//! The judge and the workload never use the product's own crate: a mistake in its codec must not
+//! hide itself.
 
-mod server;
+mod support;
 
 mod judge;
+mod server;
 
 mod generator;
 mod reference;
 
 mod capture;
 mod random;
+
+mod reach;
+mod reach_psql;
+mod reach_tls;
