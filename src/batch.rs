@@ -111,7 +111,7 @@ pub enum Nameless {
     /// A value that its column's type cannot hold.
     Misfit(usize, Misfit),
     /// SQLite allows NULL in a PRIMARY KEY, PostgreSQL does not.
-    Null(usize),
+    Null,
 }
 
 /// Encodes a key from its values in key order.
@@ -126,7 +126,7 @@ pub fn encode_key<'a>(
     for (position, column) in mapping.key.iter().enumerate() {
         let column = &mapping.columns[*column];
         let value = match (column.pg, value(position)) {
-            (_, Storage::Null) => return Err(Nameless::Null(position)),
+            (_, Storage::Null) => return Err(Nameless::Null),
             (PgType::Float8, Storage::Real(0.0)) => Storage::Real(0.0),
             (_, value) => value,
         };

@@ -398,15 +398,17 @@ impl<'a> Reader<'a> {
             self.conn.prepare_cached(&select_row(mapping, true)).map_err(Error::sqlite(doing))?;
         bind(&mut statement, key)?;
         let exists = statement.raw_query().next().map_err(Error::sqlite(doing))?.is_some();
-        let (position, reason) = match nameless {
-            Nameless::Misfit(position, misfit) => (position, misfit.to_string()),
-            Nameless::Null(position) => (position, "the primary key holds NULL".to_owned()),
+        let (position, misfit) = match nameless {
+            // From now on the rowid names the rows of this table: plan again.
+            Nameless::Null if exists => return Err(Error::SchemaChanged),
+            Nameless::Null => return Ok(None),
+            Nameless::Misfit(position, misfit) => (position, misfit),
         };
         let column = &mapping.columns[mapping.key[position]];
         Ok(exists.then(|| Quarantined {
             key: key_json(key.iter().map(Owned::storage)),
             column: Some(mapping.source_name(column).to_owned()),
-            reason,
+            reason: misfit.to_string(),
         }))
     }
 }

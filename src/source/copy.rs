@@ -348,11 +348,8 @@ fn add_row(
     let doing = "read a chunk";
     let before = chunk.tuples.len();
     chunk.tuples.extend_from_slice(&tuple_head);
-    let refused = match encode_columns(mapping, row, &mut chunk.tuples)? {
-        Ok(()) => null_in_key(mapping, row)?,
-        Err(refused) => Some(refused),
-    };
-    let Some((column, reason)) = refused else {
+    refuse_null_in_key(mapping, row)?;
+    let Err((column, reason)) = encode_columns(mapping, row, &mut chunk.tuples)? else {
         chunk.rows += 1;
         return Ok(None);
     };
@@ -374,15 +371,15 @@ fn add_row(
     Ok(None)
 }
 
-fn null_in_key(mapping: &Mapping, row: &SqliteRow<'_>) -> Result<Option<(String, String)>, Error> {
+/// A NULL in a PRIMARY KEY: from now on the rowid names the rows of this table; plan again.
+fn refuse_null_in_key(mapping: &Mapping, row: &SqliteRow<'_>) -> Result<(), Error> {
     for position in &mapping.key {
         let value = row.get_ref(*position).map_err(Error::sqlite("read a chunk"))?;
         if value == ValueRef::Null {
-            let column = mapping.source_name(&mapping.columns[*position]).to_owned();
-            return Ok(Some((column, "the primary key holds NULL".to_owned())));
+            return Err(Error::SchemaChanged);
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The first column of a refused row that a wider type would hold.

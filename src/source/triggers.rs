@@ -231,7 +231,13 @@ fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String,
     let mut tables: HashMap<String, TableId> =
         numbered(conn)?.into_iter().map(|(id, name)| (name, id)).collect();
     for table in &catalog.tables {
-        if !tables.contains_key(&table.name) {
+        if tables.contains_key(&table.name) {
+            conn.execute(
+                "update _lite2pg_tables set named_by = ?2 where name = ?1 and named_by <> ?2",
+                [table.name.as_str(), named_by(table)],
+            )
+            .map_err(Error::sqlite(doing))?;
+        } else {
             conn.execute(
                 "insert into _lite2pg_tables (name, named_by) values (?1, ?2)",
                 [table.name.as_str(), named_by(table)],
@@ -248,28 +254,30 @@ fn named_by(table: &Table) -> &'static str {
     if table.key == Key::HiddenRowid { "rowid" } else { "columns" }
 }
 
-/// Keeps naming rows as they have been named so far.
+/// Goes on naming rows by the rowid where that was once necessary.
 ///
-/// SQLite allows NULL in most PRIMARY KEYs. One that held none at first names the rows, and goes
-/// on doing so when a NULL turns up; that row alone cannot be named, and is quarantined.
+/// SQLite allows NULL in most PRIMARY KEYs. One that holds none names the rows; when a NULL turns
+/// up, the rowid does from then on, even after the NULL is gone again.
 pub(super) fn keep_keys(conn: &Connection, catalog: &mut Catalog) -> Result<(), Error> {
     if !is_installed(conn)? {
         return Ok(());
     }
     let doing = "read how rows are named";
     let mut statement = conn
-        .prepare_cached("select named_by = 'columns' from _lite2pg_tables where name = ?1")
+        .prepare_cached("select named_by = 'rowid' from _lite2pg_tables where name = ?1")
         .map_err(Error::sqlite(doing))?;
     for table in &mut catalog.tables {
-        if table.key != Key::HiddenRowid || table.primary_key.is_empty() {
+        let can_hold_null = table.key == Key::Columns(table.primary_key.clone())
+            && table.primary_key.iter().any(|column| !table.columns[*column].not_null);
+        if !can_hold_null || table.rowid_name.is_none() {
             continue;
         }
-        let by_columns: Option<bool> = statement
+        let by_rowid: Option<bool> = statement
             .query_row([&table.name], |row| row.get(0))
             .optional()
             .map_err(Error::sqlite(doing))?;
-        if by_columns == Some(true) {
-            table.key = Key::Columns(table.primary_key.clone());
+        if by_rowid == Some(true) {
+            table.key = Key::HiddenRowid;
         }
     }
     Ok(())

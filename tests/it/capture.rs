@@ -196,7 +196,8 @@ fn newest(connection: &Connection) -> Result<i64, String> {
 }
 
 /// Every way in which the contract lets the rows of a table be named: the rowid or its alias, and
-/// each full unique index over columns that can hold no NULL.
+/// each full unique index over columns that can hold no NULL, and the PRIMARY KEY even if it can:
+/// an entry with NULL in it makes the sidecar name the table's rows by rowid from then on.
 fn candidates_of(connection: &Connection, table: &str) -> Result<Candidates, String> {
     let read = || -> rusqlite::Result<Candidates> {
         let mut candidates = Vec::new();
@@ -214,7 +215,7 @@ fn candidates_of(connection: &Connection, table: &str) -> Result<Candidates, Str
              pragma_index_xinfo(l.name) x where l.\"unique\" and not l.partial and x.key \
              group by l.name \
              having min(x.cid) >= 0 and min(exists (select 1 from pragma_table_xinfo(?1) c \
-             where c.cid = x.cid and (c.\"notnull\" or ?2)))",
+             where c.cid = x.cid and (c.\"notnull\" or ?2 or l.origin = 'pk')))",
         )?;
         let mut rows = indexes.query(rusqlite::params![table, without])?;
         while let Some(row) = rows.next()? {
