@@ -38,7 +38,7 @@ pub async fn check_free(
         .query_opt(
             "select format('%I.%I', n.nspname, c.relname)
                from pg_class c join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = $1 and c.relname = any($2) limit 1",
+              where n.nspname = $1 and c.relname::text = any($2) limit 1",
             &[&target_schema, &names],
         )
         .await

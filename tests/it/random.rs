@@ -407,7 +407,7 @@ fn read_bank(url: &str, accounts: usize, done: &AtomicBool, who: Who) -> Result<
 fn every_snapshot_of_the_bank_has_the_same_sum() {
     let seed = schema_seed(0);
     let audit =
-        run_bank(seed, 3_000, Who::Product).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        run_bank(seed, 40_000, Who::Product).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     println!("{} snapshots, {} of them fresh", audit.snapshots, audit.fresh);
     assert!(10 <= audit.fresh, "the reader saw only {} different states", audit.fresh);
 }
