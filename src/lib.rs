@@ -16,5 +16,7 @@
 //! transaction makes the target hold exactly those contents and that position. Applying twice is
 //! harmless, because it is state and not a recipe.
 
+pub mod grammar;
+pub mod source;
 pub mod table;
 pub mod value;

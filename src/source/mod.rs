@@ -1,0 +1,3 @@
+//! Everything that speaks SQLite. Nothing here knows the target.
+
+pub mod schema;
