@@ -19,4 +19,5 @@
 pub mod grammar;
 pub mod source;
 pub mod table;
+pub mod target;
 pub mod value;

@@ -1,2 +1,3 @@
 //! All integration tests.
-fn main() {}
+
+mod ddl;

@@ -1,0 +1,5 @@
+//! Everything that speaks PostgreSQL. Nothing here knows the source.
+
+pub mod ddl;
+pub mod expr;
+mod view;
