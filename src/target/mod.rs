@@ -15,6 +15,7 @@ pub mod expr;
 pub mod ledger;
 pub mod private;
 pub mod tls;
+mod view;
 
 use tokio_postgres::error::SqlState;
 

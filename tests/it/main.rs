@@ -12,6 +12,8 @@ mod server;
 mod generator;
 mod reference;
 
+mod ddl;
+
 mod capture;
 mod random;
 
