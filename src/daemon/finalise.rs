@@ -41,7 +41,7 @@ pub async fn finalise(
             Ok::<_, source::Error>((catalog, counters))
         })
         .await?;
-    let built = build::build_waiting(client, "foreign_key").await?;
+    let built = build::build_waiting(client, target_schema, "foreign_key").await?;
     let known = target::ledger::tables(client).await?;
     let sequences =
         build::set_sequences(client, target_schema, &catalog.tables, &known, &counters).await?;

@@ -17,7 +17,7 @@ use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
-use crate::target::ddl::{Ddl, TableDdl};
+use crate::target::ddl::{Ddl, Request, TableDdl};
 use crate::target::ledger::{self, KnownTable, Stored};
 use crate::target::{self, build, connect};
 use crate::value::{PgType, Seen};
@@ -67,7 +67,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     }
     let known = ledger::tables(&client).await?;
     let types = choose_types(run, &survey, &known).await?;
-    let ddl = plan_ddl(run, &survey, &types);
+    let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
         report_skipped(&survey, &ddl);
     }
@@ -101,9 +101,7 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
             types.insert((table.name.clone(), index), pg);
         }
     }
-    let catalog = &survey.catalog;
-    let pg = |table: &Table, column: usize| types[&(table.name.clone(), column)];
-    Ok(target::ddl::plan(target_schema, &catalog.tables, &catalog.views, &pg))
+    Ok(plan_ddl(target_schema, &survey, &types))
 }
 
 /// Before anything is written: is the file still the one that the target was fed from?
@@ -157,10 +155,15 @@ fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
         .collect()
 }
 
-fn plan_ddl(run: &Run, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
+fn plan_ddl(target_schema: &str, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
     let catalog = &survey.catalog;
-    let pg = |table: &Table, column: usize| types[&(table.name.clone(), column)];
-    target::ddl::plan(&run.config.target_schema, &catalog.tables, &catalog.views, &pg)
+    target::ddl::plan(&Request {
+        schema: target_schema,
+        tables: &catalog.tables,
+        views: &catalog.views,
+        utf8: catalog.encoding == "UTF-8",
+        types: &|table: &Table, column| types[&(table.name.clone(), column)],
+    })
 }
 
 fn report_skipped(survey: &Survey, ddl: &Ddl) {
@@ -169,8 +172,8 @@ fn report_skipped(survey: &Survey, ddl: &Ddl) {
             "not replicated");
     }
     for note in &ddl.notes {
-        tracing::warn!(object = %note.object, what = %note.what, reason = %note.reason,
-            "not carried over");
+        tracing::warn!(object = %note.object, what = %note.what, kind = note.kind.as_str(),
+            reason = %note.reason, "not as on the source");
     }
 }
 
@@ -311,7 +314,7 @@ fn key_statements(plan: &Plan, ddl: &Ddl) -> HashMap<TableId, String> {
         .iter()
         .filter_map(|mapping| {
             let made = ddl.tables.iter().find(|made| made.source == mapping.table.name)?;
-            Some((mapping.id, made.key.clone()))
+            Some((mapping.id, made.key.sql.clone()))
         })
         .collect()
 }

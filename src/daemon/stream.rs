@@ -180,7 +180,7 @@ impl Stream {
         let client = self.applier.client();
         let mut refused = 0;
         for kind in ["index", "check", "view"] {
-            refused += build::build_waiting(client, kind).await?.refused;
+            refused += build::build_waiting(client, &run.config.target_schema, kind).await?.refused;
         }
         ledger::set_states(client, "copied", "streaming").await?;
         client

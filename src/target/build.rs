@@ -108,9 +108,7 @@ async fn create_in_transaction(
     for view in &ddl.views {
         object(client, "view", view, "waiting").await?;
     }
-    for note in &ddl.notes {
-        note_down(client, note).await?;
-    }
+    note_down(client, &ddl.notes).await?;
     match first {
         Some((lineage, anchor)) => ledger::begin_at(client, lineage, anchor).await,
         None => client
@@ -126,7 +124,7 @@ async fn create_in_transaction(
 async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Result<(), Error> {
     let doing = "drop a table to make it anew";
     client
-        .execute("delete from lite2pg.objects where belongs_to = $1", &[&mapping.table.name])
+        .execute("delete from lite2pg.objects where belongs_to = $1", &[&mapping.target])
         .await
         .map_err(Error::query(doing))?;
     // Foreign keys of other tables and views go with it; they are made again when asked for.
@@ -149,23 +147,28 @@ async fn object(client: &Client, kind: &str, object: &NamedSql, state: &str) -> 
         .execute(
             "insert into lite2pg.objects (kind, name, belongs_to, sql, state)
              values ($1, $2, $3, $4, $5) on conflict do nothing",
-            &[&kind, &object.name, &object.belongs_to, &object.sql, &state],
+            &[&kind, &object.name, &object.table, &object.sql, &state],
         )
         .await
         .map(drop)
         .map_err(Error::query("note what is to be built"))
 }
 
-async fn note_down(client: &Client, note: &Note) -> Result<(), Error> {
-    client
-        .execute(
-            "insert into lite2pg.objects (kind, name, belongs_to, state, reason)
-             values ('note', $1, $2, 'not_translated', $3) on conflict do nothing",
-            &[&note.what, &note.object, &note.reason],
-        )
-        .await
-        .map(drop)
-        .map_err(Error::query("note what is not carried over"))
+/// Replaces the notes of what is not as on the source; they follow from the source's schema.
+async fn note_down(client: &Client, notes: &[Note]) -> Result<(), Error> {
+    let doing = "note what is not carried over";
+    client.batch_execute("delete from lite2pg.notes").await.map_err(Error::query(doing))?;
+    for note in notes {
+        client
+            .execute(
+                "insert into lite2pg.notes (object, what, kind, reason)
+                 values ($1, $2, $3, $4) on conflict do nothing",
+                &[&note.object, &note.what, &note.kind.as_str(), &note.reason],
+            )
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    Ok(())
 }
 
 /// Builds the key of a copied table and moves it to `copied`, in one transaction.
@@ -229,9 +232,13 @@ pub struct Built {
     pub refused: usize,
 }
 
-/// Builds what is waiting of one kind, each in a transaction of its own. `foreign_key`s are
-/// validated as well.
-pub async fn build_waiting(client: &Client, kind: &str) -> Result<Built, Error> {
+/// Builds what is waiting of one kind, each in a transaction of its own. Constraints are validated
+/// as well: one that the rows do not keep is refused, not half there.
+pub async fn build_waiting(
+    client: &Client,
+    target_schema: &str,
+    kind: &str,
+) -> Result<Built, Error> {
     let doing = "build what is waiting";
     let waiting = client
         .query(
@@ -252,7 +259,17 @@ pub async fn build_waiting(client: &Client, kind: &str) -> Result<Built, Error> 
             Literal(&name),
             Literal(&belongs_to)
         );
-        let attempt = client.batch_execute(&format!("begin; {sql}; {done}; commit")).await;
+        let validate = match kind {
+            "check" | "foreign_key" => format!(
+                "alter table {}.{} validate constraint {};",
+                Ident::new(target_schema),
+                Ident::new(&belongs_to),
+                Ident::new(&name)
+            ),
+            _ => String::new(),
+        };
+        let attempt =
+            client.batch_execute(&format!("begin; {sql}; {validate} {done}; commit")).await;
         let Err(error) = attempt.map_err(Error::query(doing)) else {
             outcome.built += 1;
             failpoint::hit(failpoint::INDEX_BUILT);
@@ -300,15 +317,13 @@ pub async fn widen(
              delete from lite2pg.copy_progress where table_id = {id};
              delete from lite2pg.quarantine where table_id = {id};
              update lite2pg.tables set columns = {}::jsonb where id = {id};
-             insert into lite2pg.objects (kind, name, belongs_to, state, reason)
-             values ('note', {}, {}, 'not_translated',
-                     'the column became wider than declared; its default was left out')
+             insert into lite2pg.notes (object, what, kind, reason)
+             values ({}, 'default', 'left out', 'the column holds values its declared type would not')
              on conflict do nothing;
              commit",
             to.sql(),
             Literal(&shape.to_string()),
-            Literal(&format!("default of {}", mapping.columns[column].target)),
-            Literal(&mapping.table.name),
+            Literal(&format!("{}.{}", mapping.table.name, mapping.columns[column].target)),
             id = mapping.id.0,
         ))
         .await

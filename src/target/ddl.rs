@@ -58,7 +58,7 @@ pub struct Request<'a> {
 }
 
 /// A statement and the name of what it makes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct NamedSql {
     /// The target table that it belongs to; for a view, the view.
     pub table: String,
@@ -69,7 +69,7 @@ pub struct NamedSql {
 }
 
 /// A column of the target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TargetColumn {
     /// Its position in [`Table::columns`].
     pub source: usize,
@@ -82,7 +82,7 @@ pub struct TargetColumn {
 }
 
 /// A column whose values PostgreSQL gives out by itself after the cutover.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Identity {
     /// The column's name on the target.
     pub column: String,
@@ -91,7 +91,7 @@ pub struct Identity {
 }
 
 /// All statements of one table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TableDdl {
     /// The table's name on the source.
     pub source: String,
@@ -116,7 +116,8 @@ pub struct TableDdl {
 }
 
 /// What a note says of its object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NoteKind {
     /// It does not exist on the target.
     LeftOut,
@@ -126,8 +127,19 @@ pub enum NoteKind {
     Renamed,
 }
 
+impl NoteKind {
+    /// The kind in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeftOut => "left out",
+            Self::Differs => "differs",
+            Self::Renamed => "renamed",
+        }
+    }
+}
+
 /// Something that is not as on the source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Note {
     /// The object, such as `orders`, `orders.total` or the name of an index.
     pub object: String,
@@ -140,7 +152,7 @@ pub struct Note {
 }
 
 /// The plan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Ddl {
     /// The target's schema.
     pub schema: String,
@@ -152,6 +164,34 @@ pub struct Ddl {
     pub views: Vec<NamedSql>,
     /// What is not exactly as on the source, and why.
     pub notes: Vec<Note>,
+}
+
+impl Ddl {
+    /// The statements as a script, in the order in which lite2pg runs them, with the notes as
+    /// comments at its head.
+    pub fn render(&self) -> String {
+        let mut script = String::new();
+        for note in &self.notes {
+            let line =
+                format!("{} {}: {} ({})", note.what, note.object, note.kind.as_str(), note.reason);
+            // A name may hold a newline; a comment must not end there.
+            script.push_str(&format!("-- {}\n", line.replace(['\n', '\r'], " ")));
+        }
+        if !self.notes.is_empty() {
+            script.push('\n');
+        }
+        script.push_str(&format!("create schema if not exists {};\n", Ident::new(&self.schema)));
+        let tables = || self.tables.iter();
+        let creates = tables().map(|table| &table.create);
+        let keys = tables().map(|table| &table.key);
+        let indexes = tables().flat_map(|table| &table.indexes);
+        let checks = tables().flat_map(|table| &table.checks);
+        let later = keys.chain(indexes).chain(checks).chain(&self.views).chain(&self.foreign_keys);
+        for sql in creates.chain(later.map(|named| &named.sql)) {
+            script.push_str(&format!("{sql};\n"));
+        }
+        script
+    }
 }
 
 /// Plans the target's schema.

@@ -65,16 +65,26 @@ create table lite2pg.quarantine (
     primary key (table_id, key)
 );
 
--- What is built after the rows are there, and what could not be carried over.
+-- What is built after the rows are there.
 create table lite2pg.objects (
-    kind text not null check (kind in ('index', 'check', 'foreign_key', 'view', 'note')),
+    kind text not null check (kind in ('index', 'check', 'foreign_key', 'view')),
     name text not null,
-    -- The table or view it belongs to, as the source names it.
+    -- The target table or view.
     belongs_to text not null,
-    sql text,
-    state text not null check (state in ('waiting', 'built', 'refused', 'not_translated')),
+    sql text not null,
+    state text not null check (state in ('waiting', 'built', 'refused')),
+    -- What PostgreSQL said.
     reason text,
     primary key (kind, name, belongs_to)
+);
+
+-- What is not exactly as on the source, and why.
+create table lite2pg.notes (
+    object text not null,
+    what text not null,
+    kind text not null check (kind in ('left out', 'differs', 'renamed')),
+    reason text not null,
+    primary key (object, what, reason)
 );
 
 -- What happened that a person should know.
