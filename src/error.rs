@@ -168,9 +168,10 @@ impl From<source::Error> for Report {
 
 /// What happened, and the choices.
 fn lineage_stop(broken: &source::Broken) -> Report {
-    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, OtherLineage, WentBack};
+    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, Gone, OtherLineage, WentBack};
     let what_it_means = match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
+        Gone { .. } => "The file was removed, or something else was put in its place.",
         OtherLineage { .. } => "This is another database than the one the target was fed from.",
         WentBack { .. } => {
             "An older copy of the database was put in its place: changes that the target has are \
@@ -212,7 +213,7 @@ impl From<target::Error> for Report {
                 ),
                 Remedy::Stop { hint } => (Exit::Usage, Some(hint.to_string())),
             },
-            TakenOver { .. } | InUse { .. } => (
+            TakenOver | InUse { .. } => (
                 Exit::No,
                 Some(
                     "One sidecar per target. `lite2pg status` shows how far the other one is."

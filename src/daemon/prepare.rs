@@ -52,7 +52,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     if let (Some(mine), Some(stored)) = (run.epoch, &stored)
         && stored.epoch != mine
     {
-        return Err(target::Error::TakenOver { epoch: stored.epoch, mine }.into());
+        return Err(target::Error::TakenOver.into());
     }
     if run.epoch.is_some() && stored.is_none() {
         let what = "the position row is gone".to_owned();

@@ -16,9 +16,10 @@ pub mod thread;
 pub mod triggers;
 pub mod watch;
 
+use std::cell::Cell;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -160,6 +161,12 @@ pub enum Broken {
         /// Oldest entry in the file.
         tail: Position,
     },
+    /// The path does not lead to a database any more.
+    #[error("the source is gone: {why}")]
+    Gone {
+        /// What is there instead.
+        why: String,
+    },
     /// Entries are missing in the middle.
     #[error("the changelog has no entry {missing}, though later ones exist")]
     Gap {
@@ -200,6 +207,12 @@ const WAL_HOLD_MAX: Duration = Duration::from_millis(200);
 /// At 1 ms it falls between two commits more often than not (docs/fine-print.md has the figures).
 const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
 
+/// In rollback mode, when nobody has written for [`QUIET_SINCE`]: as promised to applications.
+const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
+
+/// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
+const QUIET_SINCE: Duration = Duration::from_secs(2);
+
 /// How long a read waits for a writer in rollback mode to finish its COMMIT.
 const READ_BUSY_MAX: Duration = Duration::from_secs(5);
 
@@ -226,6 +239,8 @@ pub struct Source {
     identity: (u64, u64),
     /// The `schema_version` under which the triggers were last found whole.
     pub(crate) schema_version: Option<i64>,
+    /// `data_version` when it was last looked at, and since when it has been the same.
+    last_commit: Cell<Option<(i64, Instant)>>,
 }
 
 impl Source {
@@ -237,7 +252,13 @@ impl Source {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn =
             Connection::open_with_flags(path, flags).map_err(Error::sqlite("open the source"))?;
-        let mut source = Self { conn, path: path.to_path_buf(), identity, schema_version: None };
+        let mut source = Self {
+            conn,
+            path: path.to_path_buf(),
+            identity,
+            schema_version: None,
+            last_commit: Cell::new(None),
+        };
         source.configure()?;
         Ok(source)
     }
@@ -294,7 +315,13 @@ impl Source {
     pub fn pace(&self) -> Result<Pace, Error> {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
-            Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
+            Journal::Rollback => {
+                self.data_version()?;
+                let is_quiet =
+                    self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed());
+                let hold_max = if is_quiet { ROLLBACK_QUIET_HOLD_MAX } else { ROLLBACK_HOLD_MAX };
+                Pace { hold_max }
+            }
         })
     }
 
@@ -310,19 +337,31 @@ impl Source {
     /// Opens the path anew if it leads to another file, so that the next lineage proof looks at
     /// what the application looks at.
     pub fn follow_path(&mut self) -> Result<(), Error> {
-        if self.has_moved() {
-            *self = Self::open(&self.path)?;
+        if !self.has_moved() {
+            return Ok(());
         }
+        tracing::info!("the path of the source leads to another file now; looking at that one");
+        *self = Self::open(&self.path).map_err(|error| match error {
+            Error::Missing { .. } | Error::NotAFile { .. } | Error::NotADatabase { .. } => {
+                Broken::Gone { why: error.to_string() }.into()
+            }
+            other => other,
+        })?;
         Ok(())
     }
 
     /// Moves on every commit of another connection
     /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
     pub fn data_version(&self) -> Result<i64, Error> {
-        self.conn
+        let version = self
+            .conn
             .prepare_cached("pragma data_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(Error::sqlite("read the data version"))
+            .map_err(Error::sqlite("read the data version"))?;
+        if self.last_commit.get().is_none_or(|(seen, _)| seen != version) {
+            self.last_commit.set(Some((version, Instant::now())));
+        }
+        Ok(version)
     }
 
     /// Whether a rollback journal shows that a writer is between its first write and its commit.
@@ -341,7 +380,7 @@ impl Source {
         if self.journal()? == Journal::Wal {
             return Ok(());
         }
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while self.is_being_written() && begun.elapsed() < QUIET_WAIT_MAX {
             std::thread::sleep(QUIET_POLL);
         }
@@ -358,7 +397,7 @@ impl Source {
     /// Waits up to `max` for a commit of another connection, looking again and again: a file
     /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
     pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         loop {
             if self.data_version()? != seen {
                 return Ok(true);

@@ -71,7 +71,7 @@ pub async fn write_chunk(
         .map_err(Error::query(doing))?
         .get(0);
     if found != epoch {
-        return Err(Error::TakenOver { epoch: found, mine: epoch });
+        return Err(Error::TakenOver);
     }
     failpoint::hit(failpoint::COPY_BEGUN);
     if chunk.rows != 0 {

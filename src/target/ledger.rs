@@ -260,7 +260,7 @@ pub async fn enter(
         )
         .await
         .map_err(Error::query("move the phase"))?;
-    if moved == 1 { Ok(()) } else { Err(Error::TakenOver { epoch: 0, mine: epoch }) }
+    if moved == 1 { Ok(()) } else { Err(Error::TakenOver) }
 }
 
 /// The captured tables, as the target knows them.

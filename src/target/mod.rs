@@ -37,13 +37,8 @@ pub enum Error {
         source: Said,
     },
     /// Another sidecar has claimed the target.
-    #[error("another lite2pg has taken over this target (run {epoch}, this one is {mine})")]
-    TakenOver {
-        /// Who owns it.
-        epoch: i64,
-        /// Who we are.
-        mine: i64,
-    },
+    #[error("another lite2pg has taken over this target")]
+    TakenOver,
     /// Another sidecar is at work on the target.
     #[error("another lite2pg is at work on this target: {who}")]
     InUse {
@@ -116,7 +111,7 @@ impl Error {
     /// Names the step that failed; recognises the refusals of `lite2pg.advance`.
     pub(crate) fn query(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
         move |source| match source.code().map(SqlState::code) {
-            Some("L2001") => Self::TakenOver { epoch: 0, mine: 0 },
+            Some("L2001") => Self::TakenOver,
             Some("L2002") => Self::Moved,
             _ => Self::Query { doing, source: Said(source) },
         }
