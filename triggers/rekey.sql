@@ -1,18 +1,23 @@
--- Records the key that a row had before an update changed it.
+-- Records both keys of a row whose key is about to change.
 --
--- The comparison is bytewise: under NOCASE 'a' and 'A' are equal to SQLite and two keys to us.
+-- Before the update, because afterwards may never come: REPLACE can remove the row that has the new
+-- key, and with it, by a cascade, the very row that is being updated. The comparison is bytewise:
+-- under NOCASE 'a' and 'A' are equal to SQLite and two keys to us.
 --
---   {{trigger}}      ident    "_lite2pg_orders_rekey"
---   {{table}}        ident    "orders"
---   {{table_id}}     integer  3
---   {{key_columns}}  list     k1, k2
---   {{old_key}}      exprs    old."region", old."id"
---   {{key_changed}}  expr     old."region" is not new."region" collate binary or ...
+--   {{trigger}}       ident    "_lite2pg_orders_rekey"
+--   {{table}}         ident    "orders"
+--   {{table_id}}      integer  3
+--   {{key_columns}}   list     k1, k2
+--   {{old_key}}       exprs    old."region", old."id"
+--   {{incoming_key}}  exprs    new."region", new."id"
+--   {{key_changed}}   expr     old."region" is not new."region" collate binary or ...
 --
 -- Expansions: tests/golden/triggers/.
 
-create trigger {{trigger}} after update on {{table}} when {{key_changed}}
+create trigger {{trigger}} before update on {{table}} when {{key_changed}}
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, {{key_columns}})
     values ({{table_id}}, 'rekey', julianday('now'), random(), {{old_key}});
+    insert into "_lite2pg_changelog" (tbl, op, at, token, {{key_columns}})
+    values ({{table_id}}, 'rekey', julianday('now'), random(), {{incoming_key}});
 end;

@@ -403,7 +403,11 @@ pub fn render(table: &Table, id: TableId) -> Vec<Trigger> {
     let mut triggers = vec![
         make(DELETE, "delete", &[]),
         make(INSERT, "insert", &[]),
-        make(REKEY, "rekey", &[("key_changed", &key_changed(table))]),
+        make(
+            REKEY,
+            "rekey",
+            &[("key_changed", &key_changed(table)), ("incoming_key", &incoming_key(table))],
+        ),
         make(UPDATE, "update", &[]),
     ];
     for event in ["insert", "update"] {
@@ -463,6 +467,17 @@ fn column_name(table: &Table, column: usize) -> String {
 
 fn key_exprs(table: &Table, prefix: &str) -> String {
     key_terms(table).iter().map(|term| format!("{prefix}{term}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The key that a row will have once it is stored.
+fn incoming_key(table: &Table) -> String {
+    let terms: Vec<String> = match &table.key {
+        Key::Columns(columns) => {
+            columns.iter().map(|column| incoming_column(table, *column)).collect()
+        }
+        _ => return key_exprs(table, "new."),
+    };
+    terms.join(", ")
 }
 
 /// Bytewise, so that a change of case under NOCASE counts.
