@@ -458,6 +458,7 @@ fn substr(text: &Term, start: &Term, length: Option<&Term>) -> Result<Term, Refu
 fn has_collation(terms: &[Term]) -> bool {
     terms.iter().any(|term| {
         term.class == Class::Text
-            && term.collation.as_deref().is_some_and(|collation| collation != "BINARY")
+            && (term.has_collate
+                || term.collation.as_deref().is_some_and(|collation| collation != "BINARY"))
     })
 }

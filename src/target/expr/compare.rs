@@ -84,6 +84,10 @@ impl Walk<'_> {
         l: &Term,
         r: &Term,
     ) -> Result<Operands, Refusal> {
+        let reaches_out = |term: &Term| term.has_collate && term.collation_above_column.is_none();
+        if reaches_out(l) || reaches_out(r) {
+            return Err("a COLLATE inside it reaches outwards".into());
+        }
         if comparison.is_order() && !self.scope.utf8 {
             return Err("it orders text, which UTF-16 databases do by other bytes".into());
         }
@@ -183,6 +187,7 @@ pub(super) fn apply(term: Term, affinity: Affinity) -> Result<Term, Refusal> {
                 _ => Term::atom(format!("{}::text", term.operand()), Class::Text),
             };
             text.collation_above_column = term.collation_above_column;
+            text.has_collate = term.has_collate;
             Ok(text)
         }
         (Affinity::Text, Class::Real | Class::Numeric) => {
@@ -223,7 +228,7 @@ pub(super) fn mixed_operands(
     {
         return refused();
     }
-    let explicit = l.collation_above_column.is_some() || r.collation_above_column.is_some();
+    let explicit = l.has_collate || r.has_collate;
     if explicit || column.collation.as_deref().is_some_and(|name| name != "BINARY") {
         return refused();
     }

@@ -145,7 +145,7 @@ pub fn scalar(text: &str, scope: &Scope) -> Result<Translated, Refusal> {
 pub fn scalar_of(expr: &Expr<'_>, scope: &Scope) -> Result<Translated, Refusal> {
     let mut walk = Walk::new(scope);
     let term = walk.expr(expr)?.into_integer();
-    if term.collation_above_column.is_some() && !matches!(strip(expr), Expr::Collate(..)) {
+    if term.has_collate && scope.purpose == Purpose::View {
         return Err("a COLLATE inside it reaches outwards".into());
     }
     Ok(walk.finish(term))
@@ -198,6 +198,8 @@ struct Term {
     collation: Option<String>,
     /// The collation of a COLLATE operator.
     collation_above_column: Option<String>,
+    /// A COLLATE operator is in it, however deep: SQLite lets it decide comparisons further out.
+    has_collate: bool,
     /// PostgreSQL knows it as `collate "C"`.
     is_collated: bool,
     value: Option<Value>,
@@ -220,6 +222,7 @@ impl Term {
             affinity: None,
             collation: None,
             collation_above_column: None,
+            has_collate: false,
             is_collated: false,
             value: None,
             is_mixed: false,
@@ -292,6 +295,8 @@ impl Term {
         }
         let mut term = Self::atom(format!("{}::integer", self.operand()), Class::Int).narrow();
         term.range = Some((0, 1));
+        term.has_collate = self.has_collate;
+        term.collation_above_column = self.collation_above_column;
         term
     }
 
@@ -308,7 +313,7 @@ impl Term {
         matches!(self.class, Class::Int | Class::Real | Class::Numeric)
     }
 
-    /// A column's value may be compared by collation only where it is plain.
+    /// An operand that is no comparison's own: a COLLATE on it would act further out.
     fn without_collate(self) -> Result<Self, Refusal> {
         match self.collation_above_column {
             Some(_) => Err("a COLLATE inside it reaches outwards".into()),
@@ -323,11 +328,13 @@ struct Walk<'scope> {
     columns: BTreeSet<usize>,
     differs: bool,
     aggregate: bool,
+    /// How many COLLATE operators were met.
+    collates: usize,
 }
 
 impl<'scope> Walk<'scope> {
     fn new(scope: &'scope Scope) -> Self {
-        Self { scope, columns: BTreeSet::new(), differs: false, aggregate: false }
+        Self { scope, columns: BTreeSet::new(), differs: false, aggregate: false, collates: 0 }
     }
 
     fn finish(self, term: Term) -> Translated {
@@ -342,6 +349,13 @@ impl<'scope> Walk<'scope> {
     }
 
     fn expr(&mut self, expr: &Expr<'_>) -> Result<Term, Refusal> {
+        let before = self.collates;
+        let mut term = self.any_expr(expr)?;
+        term.has_collate = before < self.collates;
+        Ok(term)
+    }
+
+    fn any_expr(&mut self, expr: &Expr<'_>) -> Result<Term, Refusal> {
         match expr {
             Expr::Parenthesized(inner) => match &inner[..] {
                 [one] => self.expr(one),
@@ -375,6 +389,10 @@ impl<'scope> Walk<'scope> {
             }
             Expr::Collate(inner, collation) => {
                 let mut term = self.expr(inner)?;
+                if term.has_collate {
+                    return Err("a COLLATE inside it reaches outwards".into());
+                }
+                self.collates += 1;
                 term.collation_above_column = Some(dequote(collation).to_ascii_uppercase());
                 Ok(term)
             }
@@ -757,5 +775,112 @@ fn strip<'a, 'bump>(expr: &'a Expr<'bump>) -> &'a Expr<'bump> {
             _ => expr,
         },
         _ => expr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        let columns = [
+            ("i", "integer", PgType::Int8, "BINARY"),
+            ("r", "real", PgType::Float8, "BINARY"),
+            ("m", "decimal", PgType::Numeric, "BINARY"),
+            ("t", "text", PgType::Text, "BINARY"),
+            ("n", "text", PgType::Text, "NOCASE"),
+            ("p", "text", PgType::Text, "RTRIM"),
+            ("c", "text", PgType::Text, "mine"),
+            ("d", "date", PgType::Text, "BINARY"),
+            ("b", "blob", PgType::Bytea, "BINARY"),
+        ];
+        let column = |(name, declared, pg, collation): (&str, &str, PgType, &str)| ScopeColumn {
+            name: name.into(),
+            table: "x".into(),
+            sql: format!("\"{name}\""),
+            pg,
+            affinity: Affinity::of(declared),
+            collation: collation.into(),
+            not_null: false,
+        };
+        Scope {
+            columns: columns.into_iter().map(column).collect(),
+            utf8: true,
+            purpose: Purpose::Check,
+        }
+    }
+
+    fn condition(text: &str) -> Result<String, Refusal> {
+        grammar::on_deep_stack(|| predicate(text, &scope())).map(|translated| translated.sql)
+    }
+
+    #[test]
+    fn conditions_are_spelled_out_for_postgresql() {
+        for (text, expected) in [
+            ("i", r#""i" <> 0"#),
+            ("i = '5'", r#""i" = 5"#),
+            ("t = 5", r#""t" = '5'"#),
+            ("t <> \"nosuch\"", r#""t" <> 'nosuch'"#),
+            ("i IN (0, 1)", r#""i" in (0, 1)"#),
+            ("i IN ()", "false"),
+            ("r BETWEEN 0 AND 1", r#"("r" >= 0) and ("r" <= 1)"#),
+            ("n = 'ABC'", r#"lower("n") = 'abc'"#),
+            ("t = 'ABC ' COLLATE RTRIM", r#"rtrim("t", ' ') = 'ABC'"#),
+            ("p > t", r#"rtrim("p", ' ') > rtrim("t", ' ')"#),
+            ("i IS NOT 3", r#""i" is distinct from 3"#),
+            ("i IS (TRUE)", r#"("i" <> 0) is true"#),
+            ("t LIKE 'A!_%' ESCAPE '!'", r#"lower("t") like 'a\_%'"#),
+            ("t NOT LIKE '%@%'", r#""t" not like '%@%'"#),
+            ("i < 'x'", r#"case when "i" is not null and 'x' is not null then true end"#),
+            ("i / 2 % 3", r#"(("i" / 2) % 3) <> 0"#),
+            ("length(t) > 3 AND NOT i", r#"(length("t") > 3) and (not ("i" <> 0))"#),
+            ("typeof(i) = 'integer'", {
+                r#"case when "i" is null then 'null' else 'integer' end = 'integer'"#
+            }),
+            ("'b' > 'a'", r#"('b' collate "C") > 'a'"#),
+        ] {
+            assert_eq!(condition(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exact_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("t", "truth value"),
+            ("t > i", "whether the text looks like one"),
+            ("d > '2020-01-01'", "numbers among its texts"),
+            ("+d = '5'", "numbers among its texts"),
+            ("'5' IN (t, d)", "numbers among its texts"),
+            ("r > i", "rounds first"),
+            ("m + 1 > 0", "side by side"),
+            ("c = 'x'", "only the application knows"),
+            ("json_valid(t)", "json_valid"),
+            ("date(t) IS NOT NULL", "dates"),
+            ("round(r) = 1", "round"),
+            ("i > (SELECT 1)", "query"),
+            ("t REGEXP 'x'", "application's own"),
+            ("random() > 0", "another value each time"),
+            ("CURRENT_DATE > t", "clock"),
+            ("sum(i) > 1", "aggregate"),
+            ("nosuch = 1", "nothing is called"),
+            ("0.12345678901234567 < r", "more digits"),
+            ("i > 9223372036854775807 + 1", "out of range"),
+            ("substr(t, i) = 'x'", "before the first"),
+            // A COLLATE deep inside decides the comparison outside.
+            ("CASE WHEN t = 'x' COLLATE NOCASE THEN t END = 'y'", "reaches outwards"),
+            ("lower(t COLLATE NOCASE) = 'y'", "reaches outwards"),
+            ("i IS TRUE COLLATE NOCASE", "in disguise"),
+        ] {
+            let refusal = condition(text).expect_err(text);
+            assert!(refusal.contains(reason), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn utf16_databases_order_text_by_other_bytes() {
+        let scope = Scope { utf8: false, ..scope() };
+        let condition = |text| grammar::on_deep_stack(|| predicate(text, &scope)).is_ok();
+        assert!(condition("t = 'x'"));
+        assert!(!condition("t > 'x'"));
     }
 }
