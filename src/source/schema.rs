@@ -9,7 +9,8 @@
 //! be replicated, or not be read, is in [`Catalog::skipped`] with its reason. The cost is linear
 //! in the size of the schema, but for one look for NULLs per nullable PRIMARY KEY.
 //!
-//! Begin with [`Catalog`], then [`choose_key`].
+//! It is longer than most files because every PRAGMA has its own way to be odd, and each is met
+//! where it is asked. Begin with [`Catalog`], then [`choose_key`].
 
 use std::collections::{HashMap, HashSet};
 

@@ -15,7 +15,8 @@
 //!   application must be able to insert after the cutover.
 //! - Names stay as they are. Those over 63 bytes get a hash in place of their end.
 //!
-//! What is not exact is in [`Ddl::notes`], never in a statement.
+//! What is not exact is in [`Ddl::notes`], never in a statement. The file is long because all
+//! statements share one settled set of names; splitting it would only pass that around.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
