@@ -9,7 +9,8 @@
 //! be replicated, or not be read, is in [`Catalog::skipped`] with its reason. The cost is linear
 //! in the size of the schema, but for one look for NULLs per nullable PRIMARY KEY.
 //!
-//! Begin with [`Catalog`], then [`choose_key`].
+//! It is longer than most files because every PRAGMA has its own way to be odd, and each is met
+//! where it is asked. Begin with [`Catalog`], then [`choose_key`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -1235,11 +1236,13 @@ mod tests {
         let conn = open("create table good (a); create table bad (a); create table worse (b)");
         conn.execute_batch("pragma writable_schema = on").expect("pragma");
         for sql in [
-            "update sqlite_schema set name = cast(x'62ff' as text), tbl_name = cast(x'62ff' as text),
+            "update sqlite_schema set name = cast(x'62ff' as text),
+                 tbl_name = cast(x'62ff' as text),
                  sql = cast(x'637265617465207461626c652022' || x'62ff' || x'2220286129' as text)
                  where name = 'bad'",
             "update sqlite_schema set
-                 sql = cast(x'637265617465207461626c6520776f727365202822' || x'ff' || x'2229' as text)
+                 sql = cast(x'637265617465207461626c6520776f727365202822'
+                     || x'ff' || x'2229' as text)
                  where name = 'worse'",
         ] {
             conn.execute_batch(sql).expect("update");
@@ -1254,7 +1257,8 @@ mod tests {
     #[test]
     fn a_utf16_database_reads_like_any_other() {
         let catalog = catalog(
-            "pragma encoding = 'UTF-16le'; create table \"é\" (\"ü\" text default 'ö' check (ü > 'ä'))",
+            "pragma encoding = 'UTF-16le';
+             create table \"é\" (\"ü\" text default 'ö' check (ü > 'ä'))",
         );
         assert_eq!(catalog.encoding, "UTF-16le");
         let table = &catalog.tables[0];

@@ -15,7 +15,8 @@
 //!   application must be able to insert after the cutover.
 //! - Names stay as they are. Those over 63 bytes get a hash in place of their end.
 //!
-//! What is not exact is in [`Ddl::notes`], never in a statement.
+//! What is not exact is in [`Ddl::notes`], never in a statement. The file is long because all
+//! statements share one settled set of names; splitting it would only pass that around.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -25,8 +26,8 @@ use super::expr::{self, Purpose, Refusal, Scope, ScopeColumn, Translated};
 use super::view;
 use crate::grammar;
 use crate::table::{
-    Column, ForeignKey, HIDDEN_ROWID, Ident, Index, IndexColumn, IndexOrigin, IndexTerm, Key,
-    Literal, Table, View,
+    Affinity, Column, ForeignKey, HIDDEN_ROWID, Ident, Index, IndexColumn, IndexOrigin, IndexTerm,
+    Key, Literal, Table, View,
 };
 use crate::value::PgType;
 
@@ -320,6 +321,11 @@ impl Layout<'_> {
     }
 }
 
+/// Text that looks like a number becomes one in this column.
+fn may_be_number(table: &Table, at: usize) -> bool {
+    !matches!(table.columns[at].affinity, Affinity::Text | Affinity::Blob)
+}
+
 struct Planner<'a> {
     request: &'a Request<'a>,
     relations: Names,
@@ -392,11 +398,17 @@ impl<'a> Planner<'a> {
 
     fn layouts(&mut self) -> Vec<Layout<'a>> {
         let request = self.request;
-        let (fit, wide): (Vec<&Table>, Vec<&Table>) = request.tables.iter().partition(|table| {
-            table.columns.len() + usize::from(table.key == Key::HiddenRowid) <= COLUMNS_MAX
-        });
-        for table in wide {
-            let reason = format!("PostgreSQL's tables have at most {COLUMNS_MAX} columns");
+        let mut fit = Vec::with_capacity(request.tables.len());
+        for table in request.tables {
+            let width = table.columns.len() + usize::from(table.key == Key::HiddenRowid);
+            let reason = if COLUMNS_MAX < width {
+                format!("PostgreSQL's tables have at most {COLUMNS_MAX} columns")
+            } else if INDEX_COLUMNS_MAX < table.key_width() {
+                format!("PostgreSQL's keys have at most {INDEX_COLUMNS_MAX} columns")
+            } else {
+                fit.push(table);
+                continue;
+            };
             self.leave_out(&table.name, "table", reason);
         }
         let names = self.claim_all(fit.iter().map(|table| table.name.as_str()));
@@ -626,10 +638,6 @@ impl<'a> Planner<'a> {
         } else {
             layout.idents(&columns)
         };
-        if INDEX_COLUMNS_MAX < columns.len() {
-            let reason = format!("PostgreSQL's keys have at most {INDEX_COLUMNS_MAX} columns");
-            self.leave_out(&table.name, "key", reason);
-        }
         if is_primary {
             let name = self.relations.claim(&format!("{}_pkey", layout.name));
             let sql = format!(
@@ -867,6 +875,12 @@ impl<'a> Planner<'a> {
             if !parent.is_binary(to, &parent.table.columns[to].collation) {
                 return Err("its parent compares by a collation that ignores case or spaces".into());
             }
+            if child.types[from] == PgType::Text
+                && may_be_number(parent.table, to)
+                && !may_be_number(child.table, from)
+            {
+                return Err("its parent takes text that looks like a number for one".into());
+            }
             let sets = |action: &str| matches!(action, "SET NULL" | "SET DEFAULT");
             let writes = sets(&key.on_delete) || sets(&key.on_update) || key.on_update == "CASCADE";
             if writes && child.generated[from].is_some() {
@@ -918,5 +932,222 @@ impl<'a> Planner<'a> {
             }
         }
         views
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Affinity, Check, Generated};
+
+    fn column(name: &str, declared: &str) -> Column {
+        Column {
+            name: name.into(),
+            declared: declared.into(),
+            affinity: Affinity::of(declared),
+            not_null: false,
+            default: None,
+            collation: "BINARY".into(),
+            generated: None,
+        }
+    }
+
+    fn table(name: &str, columns: Vec<Column>, key: Key) -> Table {
+        let primary_key = match &key {
+            Key::RowidAlias(column) => vec![*column],
+            Key::Columns(columns) => columns.clone(),
+            Key::HiddenRowid => Vec::new(),
+        };
+        Table {
+            name: name.into(),
+            sql: String::new(),
+            columns,
+            rowid_alias: match key {
+                Key::RowidAlias(column) => Some(column),
+                _ => None,
+            },
+            key,
+            primary_key,
+            rowid_name: Some("rowid"),
+            without_rowid: false,
+            strict: false,
+            autoincrement: false,
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    fn index(name: &str, origin: IndexOrigin, columns: &[(usize, &str)]) -> Index {
+        Index {
+            name: name.into(),
+            unique: origin != IndexOrigin::Create,
+            origin,
+            columns: columns
+                .iter()
+                .map(|&(at, collation)| IndexColumn {
+                    term: IndexTerm::Column(at),
+                    collation: collation.into(),
+                    descending: false,
+                })
+                .collect(),
+            predicate: None,
+            sql: None,
+        }
+    }
+
+    fn type_of(table: &Table, at: usize) -> PgType {
+        match table.columns[at].affinity {
+            Affinity::Integer => PgType::Int8,
+            Affinity::Real => PgType::Float8,
+            Affinity::Numeric => PgType::Numeric,
+            Affinity::Text => PgType::Text,
+            Affinity::Blob => PgType::Bytea,
+        }
+    }
+
+    fn plan_of(tables: &[Table]) -> Ddl {
+        plan(&Request { schema: "app", tables, views: &[], utf8: true, types: &type_of })
+    }
+
+    #[test]
+    fn a_plain_table_is_created_with_identity_defaults_and_generated_columns() {
+        let mut orders = table(
+            "orders",
+            vec![column("id", "INTEGER"), column("note", "TEXT"), column("twice", "INT")],
+            Key::RowidAlias(0),
+        );
+        orders.columns[0].not_null = true;
+        orders.columns[1].default = Some("'it''s'".into());
+        orders.columns[1].not_null = true;
+        orders.columns[2].generated =
+            Some(Generated { expr: Some("length(note) + 1".into()), stored: false });
+        orders.checks = vec![Check { name: None, expr: "note <> ''".into() }];
+        let ddl = plan_of(&[orders]);
+        assert_eq!(
+            ddl.tables[0].create,
+            r#"create table if not exists "app"."orders" (
+    "id" bigint generated by default as identity (sequence name "app"."orders_id_seq") not null,
+    "note" text collate "C" default 'it''s' not null,
+    "twice" bigint generated always as (length("note")::bigint + 1) stored
+)"#
+        );
+        assert_eq!(
+            ddl.tables[0].key.sql,
+            r#"alter table "app"."orders" add constraint "orders_pkey" primary key ("id")"#
+        );
+        assert_eq!(
+            ddl.tables[0].checks[0].sql,
+            "alter table \"app\".\"orders\" add constraint \"orders_check_1\" \
+             check (\"note\" <> '') not valid"
+        );
+        let computed: Vec<bool> =
+            ddl.tables[0].columns.iter().map(|column| column.computed).collect();
+        assert_eq!(computed, [false, false, true]);
+    }
+
+    #[test]
+    fn a_key_under_nocase_is_bytewise_and_its_uniqueness_is_an_index_beside_it() {
+        let mut users = table("users", vec![column("name", "TEXT")], Key::Columns(vec![0]));
+        users.columns[0].collation = "NOCASE".into();
+        users.indexes =
+            vec![index("sqlite_autoindex_users_1", IndexOrigin::PrimaryKey, &[(0, "NOCASE")])];
+        let ddl = plan_of(&[users]);
+        assert_eq!(
+            ddl.tables[0].key.sql,
+            r#"alter table "app"."users" add constraint "users_pkey" primary key ("name")"#
+        );
+        assert_eq!(
+            ddl.tables[0].indexes[0].sql,
+            "create unique index if not exists \"users_name_key\" on \"app\".\"users\" \
+             (lower(\"name\"))"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_no_primary_key_is_its_unique_index_and_made_once() {
+        let mut keyed = table("t", vec![column("a", "TEXT"), column("b", "INT")], Key::HiddenRowid);
+        keyed.key = Key::Columns(vec![1]);
+        keyed.primary_key = vec![0];
+        keyed.indexes = vec![
+            index("sqlite_autoindex_t_1", IndexOrigin::PrimaryKey, &[(0, "BINARY")]),
+            index("sqlite_autoindex_t_2", IndexOrigin::Unique, &[(1, "BINARY")]),
+        ];
+        let ddl = plan_of(&[keyed]);
+        let sql = |sql: &str| format!("create unique index if not exists {sql}");
+        assert_eq!(ddl.tables[0].key.sql, sql(r#""t_b_key" on "app"."t" ("b")"#));
+        let rest: Vec<&str> =
+            ddl.tables[0].indexes.iter().map(|index| index.sql.as_str()).collect();
+        assert_eq!(rest, [sql(r#""t_a_key" on "app"."t" ("a")"#)]);
+    }
+
+    #[test]
+    fn names_are_shortened_injectively_between_characters_and_never_collide() {
+        let long = |end: &str| format!("{}{end}", "é".repeat(40));
+        let tables: Vec<Table> = [&long("1"), &long("2"), "t_pkey", "t", "t_id_seq", ""]
+            .into_iter()
+            .map(|name| table(name, vec![column("id", "INTEGER")], Key::RowidAlias(0)))
+            .collect();
+        let ddl = plan_of(&tables);
+        let mut names: Vec<&str> = Vec::new();
+        for table in &ddl.tables {
+            names.extend([table.name.as_str(), table.key.name.as_str()]);
+            names.extend(table.identity.as_ref().map(|identity| identity.sequence.as_str()));
+        }
+        assert!(names.iter().all(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX));
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
+        assert_eq!(ddl.tables[2].name, "t_pkey");
+        assert_eq!(ddl.tables[4].name, "t_id_seq");
+        assert_eq!(ddl, plan_of(&tables));
+        assert_eq!(ddl.notes.iter().filter(|note| note.kind == NoteKind::Renamed).count(), 3);
+    }
+
+    #[test]
+    fn system_columns_and_the_hidden_rowid_give_way() {
+        let tables = [table(
+            "t",
+            vec![column("ctid", "INT"), column(HIDDEN_ROWID, "TEXT")],
+            Key::HiddenRowid,
+        )];
+        let ddl = plan_of(&tables);
+        assert!(ddl.tables[0].columns[0].name.starts_with("ctid_"));
+        assert!(ddl.tables[0].columns[1].name.starts_with("_lite2pg_rowid_"));
+        assert!(ddl.tables[0].hidden_rowid);
+        assert_eq!(ddl.tables[0].key_columns, [HIDDEN_ROWID]);
+    }
+
+    #[test]
+    fn what_postgresql_cannot_hold_is_a_note_and_no_statement() {
+        let wide: Vec<Column> = (0..1_601).map(|at| column(&format!("c{at}"), "INT")).collect();
+        let mut keyed = table("keyed", wide[..40].to_vec(), Key::HiddenRowid);
+        keyed.key = Key::Columns((0..33).collect());
+        let mut child = table("child", vec![column("p", "INT")], Key::HiddenRowid);
+        child.foreign_keys = vec![ForeignKey {
+            name: None,
+            columns: vec![0],
+            parent: "wide".into(),
+            parent_columns: vec!["c0".into()],
+            on_delete: "CASCADE".into(),
+            on_update: "NO ACTION".into(),
+            deferred: false,
+        }];
+        let ddl = plan_of(&[table("wide", wide, Key::HiddenRowid), keyed, child]);
+        assert_eq!(ddl.tables.len(), 1);
+        assert!(ddl.foreign_keys.is_empty());
+        let whats: Vec<&str> = ddl.notes.iter().map(|note| note.what).collect();
+        assert_eq!(whats, ["table", "table", "foreign key"]);
+    }
+
+    #[test]
+    fn sequences_go_on_after_the_greatest_id_there_is_or_was() {
+        let sql = |greatest, remembered| sequence_sql("app", "it's", "id", greatest, remembered);
+        let set = |last| {
+            format!("select setval(pg_get_serial_sequence('\"app\".\"it''s\"', 'id'), {last})")
+        };
+        assert_eq!(sql(Some(7), None), set("7, true"));
+        assert_eq!(sql(Some(7), Some(9)), set("9, true"));
+        assert_eq!(sql(None, Some(3)), set("3, true"));
+        assert_eq!(sql(None, None), set("1, false"));
+        assert_eq!(sql(Some(-4), Some(0)), set("1, false"));
     }
 }

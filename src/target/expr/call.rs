@@ -6,7 +6,8 @@
 
 use sqlite3_parser::ast::Expr;
 
-use super::{Class, Looks, Purpose, Refusal, Term, Value, Walk, unify, wide};
+use super::constant::{Looks, Value, looks};
+use super::{Class, Purpose, Refusal, Term, Walk, unify, wide};
 use crate::table::Literal;
 use crate::value::PgType;
 
@@ -43,7 +44,7 @@ impl Walk<'_> {
         }
         let terms = terms
             .into_iter()
-            .map(|term| term.as_integer().without_collate())
+            .map(|term| term.into_integer().without_collate())
             .collect::<Result<Vec<_>, _>>();
         if matches!(name.as_str(), "iif" | "if") {
             // The first argument is a truth value, which integers no longer are.
@@ -67,9 +68,6 @@ impl Walk<'_> {
             }
             "nullif" => self.nullif(terms),
             "min" | "max" if 2 <= terms.len() => self.least_or_greatest(&name, terms),
-            "unlikely" | "likely" | "likelihood" => {
-                terms.into_iter().next().ok_or_else(|| format!("{name}() has no argument"))
-            }
             "random" | "randomblob" => self.dice(&name, &terms),
             _ => Err(format!("{name}() has no exact counterpart")),
         }
@@ -139,6 +137,12 @@ impl Walk<'_> {
         if !term.is_number() {
             return Err("it hands abs() a value that may be no number".into());
         }
+        if term.class == Class::Real {
+            // Negative zero is not less than zero, and SQLite leaves it as it is.
+            let x = term.operand();
+            let sql = format!("case when {x} < 0 then - {x} else {x} end");
+            return Ok(Term::atom(sql, Class::Real));
+        }
         let mut result = Term::atom(format!("abs({})", term.sql), term.class);
         if term.class == Class::Int {
             result.sql = format!("abs({})", wide(term));
@@ -180,7 +184,11 @@ impl Walk<'_> {
     }
 
     /// NULL among the arguments makes NULL; PostgreSQL's functions would pass over it.
-    fn least_or_greatest(&mut self, name: &str, terms: Vec<Term>) -> Result<Term, Refusal> {
+    fn least_or_greatest(&mut self, name: &str, mut terms: Vec<Term>) -> Result<Term, Refusal> {
+        if name == "min" {
+            // Of the two zeros, which are equal, SQLite takes the last and PostgreSQL the first.
+            terms.reverse();
+        }
         if has_collation(&terms) {
             return Err(format!("{name}() compares by a collation of its own"));
         }
@@ -217,7 +225,7 @@ impl Walk<'_> {
         }
         // What an aggregate reads is not read of any one row.
         let outside = self.columns.clone();
-        let term = self.expr(arg)?.without_collate()?.as_integer();
+        let term = self.expr(arg)?.without_collate()?.into_integer();
         self.columns = outside;
         self.aggregate = true;
         let mut result = match (name, term.class) {
@@ -394,7 +402,7 @@ fn strftime(format: &str) -> Result<Term, Refusal> {
         sample.push_str(example);
     }
     flush(&mut pattern, &mut quoted);
-    Ok(clock(&pattern, super::looks(&sample)))
+    Ok(clock(&pattern, looks(&sample)))
 }
 
 /// The class of a value, known from its column's type on the target.
@@ -450,6 +458,7 @@ fn substr(text: &Term, start: &Term, length: Option<&Term>) -> Result<Term, Refu
 fn has_collation(terms: &[Term]) -> bool {
     terms.iter().any(|term| {
         term.class == Class::Text
-            && term.collation.as_deref().is_some_and(|collation| collation != "BINARY")
+            && (term.has_collate
+                || term.collation.as_deref().is_some_and(|collation| collation != "BINARY"))
     })
 }

@@ -6,7 +6,8 @@
 
 use sqlite3_parser::ast::{Expr, Id, Name};
 
-use super::{Purpose, Refusal, Scope, Term, Value, Walk, store};
+use super::constant::Value;
+use super::{Purpose, Refusal, Scope, Term, Walk, store};
 use crate::grammar::{self, dequote};
 use crate::table::Affinity;
 use crate::value::PgType;
@@ -52,7 +53,7 @@ mod tests {
             ("'5'", "INTEGER", PgType::Int8, "5"),
             ("' +5.0e1 '", "INTEGER", PgType::Int8, "50"),
             ("+5", "INT", PgType::Int8, "5"),
-            ("-9223372036854775808", "INT", PgType::Int8, "-9223372036854775808"),
+            ("-9223372036854775808", "INT", PgType::Int8, "(-9223372036854775808)::bigint"),
             ("0xFF", "INT", PgType::Int8, "255"),
             ("1", "TEXT", PgType::Text, "'1'"),
             ("-1", "TEXT", PgType::Text, "'-1'"),
@@ -94,7 +95,7 @@ mod tests {
             ("strftime('%Y-%m-%d %H:%M:%f', 'now')", "YYYY-MM-DD HH24:MI:SS.MS"),
             ("strftime('%Y-%m-%dT%H:%M:%SZ', 'now')", "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\""),
         ] {
-            assert_eq!(default(text, "DATETIME", PgType::Text), clock(&pattern), "{text}");
+            assert_eq!(default(text, "DATETIME", PgType::Text), clock(pattern), "{text}");
         }
     }
 

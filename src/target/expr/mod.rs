@@ -23,12 +23,18 @@ use crate::grammar::{self, dequote};
 use crate::table::{Affinity, Literal};
 use crate::value::PgType;
 
+mod calculate;
 mod call;
+mod compare;
+mod constant;
 pub mod default;
 mod pattern;
+mod store;
 
-/// Integers up to here are doubles, too; beyond, comparing the two is not exact.
-const EXACT_MAX: i64 = 1 << 53;
+use calculate::{double, wide};
+use compare::{Comparison, Operands};
+use constant::{Looks, Value, blob_sql, looks, number, real_sql};
+use store::store;
 
 /// The reason for which something is not translated, as a clause for people.
 pub type Refusal = String;
@@ -138,8 +144,8 @@ pub fn scalar(text: &str, scope: &Scope) -> Result<Translated, Refusal> {
 /// As [`scalar`], for an expression that is parsed already. A truth value comes as an integer.
 pub fn scalar_of(expr: &Expr<'_>, scope: &Scope) -> Result<Translated, Refusal> {
     let mut walk = Walk::new(scope);
-    let term = walk.expr(expr)?.as_integer();
-    if term.collation_above_column.is_some() && !matches!(strip(expr), Expr::Collate(..)) {
+    let term = walk.expr(expr)?.into_integer();
+    if term.has_collate && scope.purpose == Purpose::View {
         return Err("a COLLATE inside it reaches outwards".into());
     }
     Ok(walk.finish(term))
@@ -157,7 +163,11 @@ pub fn generated(
     grammar::expression(text, |expr| {
         let mut walk = Walk::new(scope);
         let term = walk.expr(expr)?;
-        let stored = store(term, affinity, pg)?;
+        let mut stored = store(term, affinity, pg)?;
+        if affinity == Affinity::Real && stored.class == Class::Real {
+            // SQLite keeps a REAL without a fraction as an integer, which has no negative zero.
+            stored = Term::new(format!("{} + 0::double precision", stored.operand()), Class::Real);
+        }
         Ok(walk.finish(stored))
     })?
 }
@@ -175,26 +185,6 @@ pub fn fold(sql: &str, collation: &str) -> Result<String, Refusal> {
     }
 }
 
-/// A constant.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Int(i64),
-    Real(f64),
-    Text(String),
-    Blob(Vec<u8>),
-}
-
-/// Whether text can look like a number, which numeric affinities would make one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Looks {
-    /// Like anything.
-    Unknown,
-    /// Never like a number.
-    NeverNumeric,
-    /// Always like an integer in decimal digits.
-    Digits,
-}
-
 /// A translated subexpression with all that its surroundings need to know.
 #[derive(Clone, Debug)]
 struct Term {
@@ -208,6 +198,8 @@ struct Term {
     collation: Option<String>,
     /// The collation of a COLLATE operator.
     collation_above_column: Option<String>,
+    /// A COLLATE operator is in it, however deep: SQLite lets it decide comparisons further out.
+    has_collate: bool,
     /// PostgreSQL knows it as `collate "C"`.
     is_collated: bool,
     value: Option<Value>,
@@ -230,6 +222,7 @@ impl Term {
             affinity: None,
             collation: None,
             collation_above_column: None,
+            has_collate: false,
             is_collated: false,
             value: None,
             is_mixed: false,
@@ -262,6 +255,10 @@ impl Term {
             Value::Blob(bytes) => (blob_sql(bytes), Class::Blob),
         };
         let mut term = Self::atom(sql, class);
+        if value == Value::Int(i64::MIN) {
+            // PostgreSQL reads the digits first, which no bigint holds.
+            term.sql = format!("({})::bigint", i64::MIN);
+        }
         term.atomic = !term.sql.starts_with('-');
         if let Value::Int(int) = value {
             term.range = Some((int.into(), int.into()));
@@ -292,12 +289,14 @@ impl Term {
     }
 
     /// Truth values are integers to SQLite.
-    fn as_integer(self) -> Self {
+    fn into_integer(self) -> Self {
         if self.class != Class::Bool {
             return self;
         }
         let mut term = Self::atom(format!("{}::integer", self.operand()), Class::Int).narrow();
         term.range = Some((0, 1));
+        term.has_collate = self.has_collate;
+        term.collation_above_column = self.collation_above_column;
         term
     }
 
@@ -314,7 +313,7 @@ impl Term {
         matches!(self.class, Class::Int | Class::Real | Class::Numeric)
     }
 
-    /// A column's value may be compared by collation only where it is plain.
+    /// An operand that is no comparison's own: a COLLATE on it would act further out.
     fn without_collate(self) -> Result<Self, Refusal> {
         match self.collation_above_column {
             Some(_) => Err("a COLLATE inside it reaches outwards".into()),
@@ -329,11 +328,13 @@ struct Walk<'scope> {
     columns: BTreeSet<usize>,
     differs: bool,
     aggregate: bool,
+    /// How many COLLATE operators were met.
+    collates: usize,
 }
 
 impl<'scope> Walk<'scope> {
     fn new(scope: &'scope Scope) -> Self {
-        Self { scope, columns: BTreeSet::new(), differs: false, aggregate: false }
+        Self { scope, columns: BTreeSet::new(), differs: false, aggregate: false, collates: 0 }
     }
 
     fn finish(self, term: Term) -> Translated {
@@ -348,12 +349,19 @@ impl<'scope> Walk<'scope> {
     }
 
     fn expr(&mut self, expr: &Expr<'_>) -> Result<Term, Refusal> {
+        let before = self.collates;
+        let mut term = self.any_expr(expr)?;
+        term.has_collate = before < self.collates;
+        Ok(term)
+    }
+
+    fn any_expr(&mut self, expr: &Expr<'_>) -> Result<Term, Refusal> {
         match expr {
             Expr::Parenthesized(inner) => match &inner[..] {
                 [one] => self.expr(one),
                 _ => Err("it uses row values".into()),
             },
-            Expr::Literal(token) => literal(token, self.scope.purpose),
+            Expr::Literal(token) => constant::literal(token, self.scope.purpose),
             Expr::Id(Id(name)) => self.name(name),
             Expr::Name(name) => self.name(name.0),
             Expr::Qualified(table, column) => {
@@ -381,6 +389,10 @@ impl<'scope> Walk<'scope> {
             }
             Expr::Collate(inner, collation) => {
                 let mut term = self.expr(inner)?;
+                if term.has_collate {
+                    return Err("a COLLATE inside it reaches outwards".into());
+                }
+                self.collates += 1;
                 term.collation_above_column = Some(dequote(collation).to_ascii_uppercase());
                 Ok(term)
             }
@@ -445,7 +457,7 @@ impl<'scope> Walk<'scope> {
             PgType::Text => Class::Text,
             PgType::Bytea => Class::Blob,
         };
-        let makes_numbers = is_numeric(column.affinity);
+        let makes_numbers = compare::is_numeric(column.affinity);
         let mut term = Term::atom(&column.sql, class).collated(class == Class::Text);
         term.affinity = Some(column.affinity);
         term.collation = Some(column.collation.clone());
@@ -562,7 +574,7 @@ impl<'scope> Walk<'scope> {
         not: bool,
         right: &Expr<'_>,
     ) -> Result<Option<Term>, Refusal> {
-        match right {
+        match strip(right) {
             Expr::Literal(Token::Null) => {
                 let test = if not { "is not null" } else { "is null" };
                 self.null_test(left, test).map(Some)
@@ -573,6 +585,9 @@ impl<'scope> Walk<'scope> {
                 let word = word.to_ascii_lowercase();
                 let not = if not { "not " } else { "" };
                 Ok(Some(Term::new(format!("{} is {not}{word}", term.operand()), Class::Bool)))
+            }
+            Expr::Collate(inner, _) if matches!(strip(inner), Expr::Id(_)) => {
+                Err("it may be a truth test in disguise".into())
             }
             _ => Ok(None),
         }
@@ -708,411 +723,6 @@ impl<'scope> Walk<'scope> {
         sql.push_str(" end");
         Ok(Term { sql, atomic: true, ..template })
     }
-
-    /// <https://www.sqlite.org/lang_expr.html#castexpr>, as far as it is exact.
-    fn cast(&mut self, term: Term, declared: &str) -> Result<Term, Refusal> {
-        let term = term.as_integer();
-        let to = Affinity::of(declared);
-        let refused = || Err(format!("CAST to {declared} goes by the look of the value"));
-        let collation = term.collation.clone();
-        let mut result = match (term.class, to) {
-            (Class::Null, _) => return Ok(term),
-            (Class::Int, Affinity::Integer | Affinity::Numeric)
-            | (Class::Real, Affinity::Real)
-            | (Class::Blob, Affinity::Blob) => term,
-            (Class::Text, Affinity::Text) if !term.is_mixed => term,
-            (Class::Int, Affinity::Real) => {
-                Term::atom(format!("{}::double precision", term.operand()), Class::Real)
-            }
-            (Class::Int, Affinity::Text) => {
-                let mut text = Term::atom(format!("{}::text", term.operand()), Class::Text);
-                text.looks = Looks::Digits;
-                text
-            }
-            (Class::Real, Affinity::Integer) => {
-                // SQLite stops at the ends of the range, PostgreSQL says that they are passed.
-                self.differs = true;
-                Term::atom(format!("trunc({})::bigint", term.typed()), Class::Int)
-            }
-            (Class::Text, Affinity::Integer | Affinity::Numeric) if term.looks == Looks::Digits => {
-                Term::atom(format!("{}::bigint", term.operand()), Class::Int)
-            }
-            _ => return refused(),
-        };
-        result.affinity = Some(to);
-        result.collation = collation;
-        Ok(result)
-    }
-
-    fn concat(&mut self, l: Term, r: Term) -> Result<Term, Refusal> {
-        let (l, r) = (l.without_collate()?.as_integer(), r.without_collate()?.as_integer());
-        if l.class == Class::Null || r.class == Class::Null {
-            return Ok(Term::atom("null", Class::Null));
-        }
-        let looks = match (l.looks, r.looks) {
-            (Looks::Digits, Looks::Digits) => Looks::Digits,
-            _ => Looks::Unknown,
-        };
-        let is_collated = l.is_collated || r.is_collated;
-        let text = |term: Term| -> Result<String, Refusal> {
-            match term.class {
-                Class::Text if !term.is_mixed => Ok(term.operand()),
-                Class::Int => Ok(format!("{}::text", term.operand())),
-                _ => Err("it makes text of a number, which the two sides write differently".into()),
-            }
-        };
-        let sql = format!("{} || {}", text(l)?, text(r)?);
-        let mut term = Term::new(sql, Class::Text).collated(is_collated);
-        term.looks = looks;
-        Ok(term)
-    }
-
-    fn text_operand(&mut self, term: Term, what: &str) -> Result<Term, Refusal> {
-        if term.class != Class::Text || term.is_mixed {
-            return Err(format!("it hands {what} a value that may be no text"));
-        }
-        Ok(term)
-    }
-
-    /// An operand of arithmetic.
-    fn number_operand(&mut self, term: Term) -> Result<Term, Refusal> {
-        let term = term.without_collate()?.as_integer();
-        match term.class {
-            Class::Int | Class::Real => Ok(term),
-            Class::Text if term.looks == Looks::Digits => {
-                Ok(Term::atom(format!("{}::bigint", term.operand()), Class::Int))
-            }
-            Class::Numeric => Err("it calculates with integers and doubles side by side".into()),
-            Class::Text | Class::Blob => Err("it calculates with text".into()),
-            Class::Null | Class::Bool => Err("it calculates with NULL".into()),
-        }
-    }
-
-    fn integer_operand(&mut self, term: Term) -> Result<Term, Refusal> {
-        let term = self.number_operand(term)?;
-        if term.class == Class::Int { Ok(term) } else { Err("it makes a double an integer".into()) }
-    }
-
-    fn arithmetic(&mut self, operator: Operator, l: Term, r: Term) -> Result<Term, Refusal> {
-        let (l, r) = (self.number_operand(l)?, self.number_operand(r)?);
-        let sign = match operator {
-            Operator::Add => "+",
-            Operator::Subtract => "-",
-            _ => "*",
-        };
-        if l.class == Class::Int && r.class == Class::Int {
-            let range = l.range.zip(r.range).map(|((a, b), (c, d))| match operator {
-                Operator::Add => (a + c, b + d),
-                Operator::Subtract => (a - d, b - c),
-                _ => {
-                    let all = [a * c, a * d, b * c, b * d];
-                    let least = all.iter().min().copied().unwrap_or_default();
-                    (least, all.iter().max().copied().unwrap_or_default())
-                }
-            });
-            let fits = range.is_some_and(|(least, most)| {
-                i128::from(i64::MIN) <= least && most <= i128::from(i64::MAX)
-            });
-            self.differs |= !fits;
-            // One wide operand makes the operation wide.
-            let left = if l.is_narrow && r.is_narrow { wide(&l) } else { l.operand() };
-            let mut term = Term::new(format!("{left} {sign} {}", r.operand()), Class::Int);
-            term.range = if fits { range } else { None };
-            return Ok(term);
-        }
-        self.differs = true;
-        Ok(Term::new(format!("{} {sign} {}", double(&l), double(&r)), Class::Real))
-    }
-
-    /// Division by zero is NULL in SQLite (<https://www.sqlite.org/lang_expr.html>).
-    fn divide(&mut self, operator: Operator, l: Term, r: Term) -> Result<Term, Refusal> {
-        let (l, r) = (self.number_operand(l)?, self.number_operand(r)?);
-        let is_integer = l.class == Class::Int && r.class == Class::Int;
-        if operator == Operator::Modulus && !is_integer {
-            return Err("it makes a double an integer".into());
-        }
-        let is_nonzero = match r.value {
-            Some(Value::Int(int)) => int != 0,
-            Some(Value::Real(real)) => real != 0.0,
-            _ => false,
-        };
-        let divisor = if is_integer { r.operand() } else { double(&r) };
-        let divisor = if is_nonzero { divisor } else { format!("nullif({divisor}, 0)") };
-        if !is_integer {
-            self.differs = true;
-            return Ok(Term::new(format!("{} / {divisor}", double(&l)), Class::Real));
-        }
-        let dividend = if l.is_narrow && r.is_narrow { wide(&l) } else { l.operand() };
-        if operator == Operator::Divide {
-            // Only the least integer divided by -1 leaves the range.
-            self.differs |= !matches!(r.value, Some(Value::Int(int)) if int != -1);
-            return Ok(Term::new(format!("{dividend} / {divisor}"), Class::Int));
-        }
-        let mut term = Term::new(format!("{dividend} % {divisor}"), Class::Int);
-        if let Some(Value::Int(by)) = r.value {
-            let most = i128::from(by).abs() - 1;
-            let least = if l.range.is_some_and(|(least, _)| 0 <= least) { 0 } else { -most };
-            term.range = (0 <= most).then_some((least, most));
-        }
-        Ok(term)
-    }
-
-    fn shift(&mut self, operator: Operator, l: Term, r: Term) -> Result<Term, Refusal> {
-        let l = self.integer_operand(l)?;
-        let Some(Value::Int(count @ 0..=63)) = r.value else {
-            return Err("it shifts by something other than a constant from 0 to 63".into());
-        };
-        let sign = if operator == Operator::LeftShift { "<<" } else { ">>" };
-        Ok(Term::new(format!("{} {sign} {count}", wide(&l)), Class::Int))
-    }
-
-    fn compare(&mut self, comparison: Comparison, l: Term, r: Term) -> Result<Term, Refusal> {
-        let (l, r) = (l.as_integer(), r.as_integer());
-        if l.class == Class::Null || r.class == Class::Null {
-            return compare_null(comparison, &l, &r);
-        }
-        let Operands { left, right, constant } = self.operands(comparison, l, r)?;
-        Ok(match constant {
-            None => Term::new(format!("{left} {} {right}", comparison.sql()), Class::Bool),
-            Some(answer) => {
-                let known = format!("{left} is not null and {right} is not null");
-                let sql = match comparison {
-                    Comparison::Same => format!("{left} is null and {right} is null"),
-                    Comparison::NotSame => format!("not ({left} is null and {right} is null)"),
-                    _ => {
-                        return Ok(Term::atom(
-                            format!("case when {known} then {answer} end"),
-                            Class::Bool,
-                        ));
-                    }
-                };
-                Term::new(sql, Class::Bool)
-            }
-        })
-    }
-
-    /// Makes two terms comparable as SQLite compares them
-    /// (<https://www.sqlite.org/datatype3.html#comparison_expressions>).
-    fn operands(&mut self, comparison: Comparison, l: Term, r: Term) -> Result<Operands, Refusal> {
-        let (l, r) = (l.as_integer(), r.as_integer());
-        let applied = comparison_affinity(l.affinity, r.affinity);
-        if (l.class == Class::Text && l.is_mixed) || (r.class == Class::Text && r.is_mixed) {
-            return mixed_operands(comparison, &l, &r);
-        }
-        let (l, r) = (apply(l, applied)?, apply(r, applied)?);
-        if l.class == Class::Text && r.class == Class::Text {
-            return self.text_operands(comparison, &l, &r);
-        }
-        if l.class == Class::Blob && r.class == Class::Blob {
-            return Ok(Operands::plain(&l, &r));
-        }
-        if l.is_number() && r.is_number() {
-            return number_operands(&l, &r);
-        }
-        // Numbers come before text, and text before blobs.
-        let rank = |term: &Term| match term.class {
-            Class::Text => 1,
-            Class::Blob => 2,
-            _ => 0,
-        };
-        let answer = match comparison {
-            Comparison::Equal | Comparison::Same => false,
-            Comparison::NotEqual | Comparison::NotSame => true,
-            Comparison::Less | Comparison::LessOrEqual => rank(&l) < rank(&r),
-            Comparison::Greater | Comparison::GreaterOrEqual => rank(&r) < rank(&l),
-        };
-        let (left, right) = (l.operand(), r.operand());
-        Ok(Operands { left, right, constant: Some(answer) })
-    }
-
-    fn text_operands(
-        &self,
-        comparison: Comparison,
-        l: &Term,
-        r: &Term,
-    ) -> Result<Operands, Refusal> {
-        if comparison.is_order() && !self.scope.utf8 {
-            return Err("it orders text, which UTF-16 databases do by other bytes".into());
-        }
-        let explicit = l.collation_above_column.as_ref().or(r.collation_above_column.as_ref());
-        let implicit = l.collation.as_ref().or(r.collation.as_ref());
-        let collation = explicit.or(implicit).map_or("BINARY", String::as_str);
-        let side = |term: &Term| -> Result<Term, Refusal> {
-            if let Some(Value::Text(text)) = &term.value {
-                return Ok(Term::constant(Value::Text(match collation {
-                    "NOCASE" => text.to_ascii_lowercase(),
-                    "RTRIM" => text.trim_end_matches(' ').to_owned(),
-                    _ => text.clone(),
-                })));
-            }
-            if collation == "BINARY" {
-                return Ok(term.clone());
-            }
-            Ok(Term::atom(fold(&term.in_c(), collation)?, Class::Text).collated(true))
-        };
-        fold("", collation)?;
-        let (left, right) = (side(l)?, side(r)?);
-        if comparison.is_order() && !left.is_collated && !right.is_collated {
-            let left = format!("({})", left.in_c());
-            return Ok(Operands { left, right: right.operand(), constant: None });
-        }
-        Ok(Operands::plain(&left, &right))
-    }
-}
-
-/// Two sides that PostgreSQL may compare; or the answer, if neither is NULL.
-struct Operands {
-    left: String,
-    right: String,
-    constant: Option<bool>,
-}
-
-impl Operands {
-    fn plain(l: &Term, r: &Term) -> Self {
-        Self { left: l.operand(), right: r.operand(), constant: None }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Same,
-    NotSame,
-}
-
-impl Comparison {
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Equal => "=",
-            Self::NotEqual => "<>",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::Same => "is not distinct from",
-            Self::NotSame => "is distinct from",
-        }
-    }
-
-    fn is_order(self) -> bool {
-        matches!(self, Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual)
-    }
-}
-
-fn is_numeric(affinity: Affinity) -> bool {
-    matches!(affinity, Affinity::Integer | Affinity::Numeric | Affinity::Real)
-}
-
-/// The affinity that a comparison applies to both its sides.
-fn comparison_affinity(l: Option<Affinity>, r: Option<Affinity>) -> Affinity {
-    let numeric_or = |affinity: Affinity| {
-        if is_numeric(affinity) { Affinity::Numeric } else { affinity }
-    };
-    match (l, r) {
-        (Some(l), Some(r)) if is_numeric(l) || is_numeric(r) => Affinity::Numeric,
-        (Some(_), Some(_)) | (None, None) => Affinity::Blob,
-        (Some(one), None) | (None, Some(one)) => numeric_or(one),
-    }
-}
-
-/// A term after an affinity was applied to it for a comparison.
-fn apply(term: Term, affinity: Affinity) -> Result<Term, Refusal> {
-    match (affinity, term.class) {
-        (Affinity::Text, Class::Int) => {
-            let mut text = match term.value {
-                Some(Value::Int(int)) => Term::constant(Value::Text(int.to_string())),
-                _ => Term::atom(format!("{}::text", term.operand()), Class::Text),
-            };
-            text.collation_above_column = term.collation_above_column;
-            Ok(text)
-        }
-        (Affinity::Text, Class::Real | Class::Numeric) => {
-            Err("it makes text of a double, which the two sides write differently".into())
-        }
-        (Affinity::Numeric | Affinity::Integer | Affinity::Real, Class::Text) => {
-            if let Some(Value::Text(text)) = &term.value {
-                return Ok(match numeric_value(text)? {
-                    Some(number) => Term::constant(number),
-                    None => term,
-                });
-            }
-            match term.looks {
-                Looks::NeverNumeric => Ok(term),
-                Looks::Digits => Ok(Term::atom(format!("{}::bigint", term.operand()), Class::Int)),
-                Looks::Unknown => {
-                    Err("it compares text with numbers, by whether the text looks like one".into())
-                }
-            }
-        }
-        _ => Ok(term),
-    }
-}
-
-/// A `text` column that also holds numbers: only equality with a constant is certain.
-fn mixed_operands(comparison: Comparison, l: &Term, r: &Term) -> Result<Operands, Refusal> {
-    let refused = || {
-        Err("its column can hold numbers among its texts, which sort and compare apart".to_owned())
-    };
-    let (column, other, column_is_left) =
-        if l.is_mixed && l.class == Class::Text { (l, r, true) } else { (r, l, false) };
-    if comparison.is_order() || column.affinity == Some(Affinity::Real) {
-        return refused();
-    }
-    let explicit = l.collation_above_column.is_some() || r.collation_above_column.is_some();
-    if explicit || column.collation.as_deref().is_some_and(|name| name != "BINARY") {
-        return refused();
-    }
-    let text = match &other.value {
-        Some(Value::Text(text)) => match numeric_value(text)? {
-            None => text.clone(),
-            Some(Value::Int(int)) => int.to_string(),
-            Some(_) => return refused(),
-        },
-        Some(Value::Int(int)) => int.to_string(),
-        _ => return refused(),
-    };
-    let (column, other) = (column.operand(), Literal(&text).to_string());
-    let (left, right) = if column_is_left { (column, other) } else { (other, column) };
-    Ok(Operands { left, right, constant: None })
-}
-
-/// SQLite compares integers and doubles by their exact values; PostgreSQL would round first.
-fn number_operands(l: &Term, r: &Term) -> Result<Operands, Refusal> {
-    let is_small = |term: &Term| match term.value {
-        Some(Value::Int(int)) => (-EXACT_MAX..=EXACT_MAX).contains(&int),
-        Some(Value::Real(real)) => real.abs() < EXACT_MAX as f64,
-        _ => false,
-    };
-    let is_exact = match (l.class, r.class) {
-        (Class::Int, Class::Int) | (Class::Real, Class::Real) => true,
-        (Class::Int, Class::Real) | (Class::Real, Class::Int) => is_small(l) || is_small(r),
-        (Class::Numeric, Class::Numeric) => !l.is_mixed && !r.is_mixed,
-        (Class::Numeric, Class::Int) => !l.is_mixed || is_small(r),
-        (Class::Int, Class::Numeric) => !r.is_mixed || is_small(l),
-        (Class::Numeric, Class::Real) => is_small(r),
-        (Class::Real, Class::Numeric) => is_small(l),
-        _ => false,
-    };
-    if !is_exact {
-        return Err("it compares integers with doubles, which PostgreSQL rounds first".into());
-    }
-    Ok(Operands::plain(l, r))
-}
-
-/// A comparison with the literal NULL.
-fn compare_null(comparison: Comparison, l: &Term, r: &Term) -> Result<Term, Refusal> {
-    let other = if l.class == Class::Null { r } else { l };
-    let other = if other.class == Class::Null { "null::text".into() } else { other.operand() };
-    Ok(match comparison {
-        Comparison::Same => Term::new(format!("{other} is null"), Class::Bool),
-        Comparison::NotSame => Term::new(format!("{other} is not null"), Class::Bool),
-        _ => Term::atom("null::boolean", Class::Bool),
-    })
 }
 
 /// Results of CASE, coalesce and the like must have one class, or PostgreSQL would convert them.
@@ -1121,7 +731,7 @@ fn compare_null(comparison: Comparison, l: &Term, r: &Term) -> Result<Term, Refu
 fn unify(terms: Vec<Term>) -> Result<(Vec<String>, Term), Refusal> {
     let terms: Vec<Term> = terms
         .into_iter()
-        .map(|term| term.as_integer().without_collate())
+        .map(|term| term.into_integer().without_collate())
         .collect::<Result<_, _>>()?;
     let mut template: Option<Term> = None;
     for term in terms.iter().filter(|term| term.class != Class::Null) {
@@ -1157,249 +767,6 @@ fn unify(terms: Vec<Term>) -> Result<(Vec<String>, Term), Refusal> {
     Ok((texts, template))
 }
 
-/// What becomes of a value when it is stored in a column
-/// (<https://www.sqlite.org/datatype3.html#type_affinity>), and whether the target's type holds it.
-fn store(term: Term, affinity: Affinity, pg: PgType) -> Result<Term, Refusal> {
-    let term = term.as_integer();
-    if term.class == Class::Null {
-        return Ok(Term::atom("null", Class::Null));
-    }
-    if let Some(value) = &term.value {
-        return store_value(value, affinity, pg);
-    }
-    let numeric = is_numeric(affinity);
-    let stored = match (term.class, affinity) {
-        (Class::Int, Affinity::Real) => {
-            Term::atom(format!("{}::double precision", term.operand()), Class::Real)
-        }
-        (Class::Int, Affinity::Text) => {
-            Term::atom(format!("{}::text", term.operand()), Class::Text)
-        }
-        (Class::Real, Affinity::Integer | Affinity::Numeric) => {
-            return Err("a double without a fraction would be stored as an integer".into());
-        }
-        (Class::Real | Class::Numeric, Affinity::Text) => {
-            return Err("a double would be stored as text".into());
-        }
-        (Class::Text, _) if numeric && term.looks == Looks::Digits => {
-            Term::atom(format!("{}::bigint", term.operand()), Class::Int)
-        }
-        (Class::Text, _) if numeric && term.looks != Looks::NeverNumeric => {
-            return Err("text that looks like a number would be stored as one".into());
-        }
-        _ => term,
-    };
-    match (stored.class, pg) {
-        (Class::Int, PgType::Int8)
-        | (Class::Real, PgType::Float8)
-        | (Class::Text, PgType::Text)
-        | (Class::Numeric, PgType::Numeric)
-        | (Class::Blob, PgType::Bytea) => Ok(stored),
-        (Class::Int, PgType::Numeric) => {
-            Ok(Term::atom(format!("{}::numeric", stored.operand()), Class::Numeric))
-        }
-        (Class::Int, PgType::Text) if numeric => {
-            Ok(Term::atom(format!("{}::text", stored.operand()), Class::Text))
-        }
-        (class, pg) => Err(misfit(class, pg)),
-    }
-}
-
-fn misfit(class: Class, pg: PgType) -> Refusal {
-    let what = match class {
-        Class::Int => "an integer",
-        Class::Real => "a double",
-        Class::Numeric => "a number",
-        Class::Text => "text",
-        Class::Blob => "a blob",
-        Class::Null | Class::Bool => "a truth value",
-    };
-    format!("it gives {what}, and the column is {} on the target", pg.sql())
-}
-
-/// As [`store`], for a constant.
-fn store_value(value: &Value, affinity: Affinity, pg: PgType) -> Result<Term, Refusal> {
-    let stored = match (value, affinity) {
-        (Value::Int(int), Affinity::Real) => Value::Real(*int as f64),
-        (Value::Int(int), Affinity::Text) => Value::Text(int.to_string()),
-        (Value::Real(_), Affinity::Text) => {
-            return Err("a double would be stored as text".into());
-        }
-        (Value::Real(real), Affinity::Integer | Affinity::Numeric) => whole(*real),
-        (Value::Text(text), Affinity::Integer | Affinity::Numeric) => {
-            numeric_value(text)?.unwrap_or_else(|| value.clone())
-        }
-        (Value::Text(text), Affinity::Real) => match numeric_value(text)? {
-            Some(Value::Int(int)) => Value::Real(int as f64),
-            Some(number) => number,
-            None => value.clone(),
-        },
-        _ => value.clone(),
-    };
-    match (&stored, pg) {
-        (Value::Int(_), PgType::Int8 | PgType::Numeric)
-        | (Value::Real(_), PgType::Float8 | PgType::Numeric)
-        | (Value::Text(_), PgType::Text)
-        | (Value::Blob(_), PgType::Bytea) => Ok(Term::constant(stored)),
-        (Value::Int(int), PgType::Text) if is_numeric(affinity) => {
-            Ok(Term::constant(Value::Text(int.to_string())))
-        }
-        _ => Err(misfit(Term::constant(stored).class, pg)),
-    }
-}
-
-/// A literal. Its text is decoded; nothing of it is passed on as it is.
-fn literal(token: &Token<'_>, purpose: Purpose) -> Result<Term, Refusal> {
-    match token {
-        Token::Numeric(digits) => number(digits, false).map(Term::constant),
-        Token::String(quoted) => Ok(Term::constant(Value::Text(dequote(quoted)))),
-        Token::Blob(text) => blob(text).map(|bytes| Term::constant(Value::Blob(bytes))),
-        Token::Null => Ok(Term::atom("null", Class::Null)),
-        Token::CurrentTimestamp if purpose == Purpose::Default => {
-            Ok(call::clock("YYYY-MM-DD HH24:MI:SS", Looks::NeverNumeric))
-        }
-        Token::CurrentDate if purpose == Purpose::Default => {
-            Ok(call::clock("YYYY-MM-DD", Looks::NeverNumeric))
-        }
-        Token::CurrentTime if purpose == Purpose::Default => {
-            Ok(call::clock("HH24:MI:SS", Looks::NeverNumeric))
-        }
-        Token::Keyword(word) => Err(format!("{word} is no constant")),
-        Token::CurrentDate | Token::CurrentTime | Token::CurrentTimestamp => {
-            Err("it reads the clock".into())
-        }
-    }
-}
-
-/// A numeric literal (<https://www.sqlite.org/lang_expr.html#literal_values_constants_>).
-fn number(digits: &str, negative: bool) -> Result<Value, Refusal> {
-    let digits = digits.replace('_', "");
-    if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        // Sixteen digits are the bits of a signed integer.
-        let bits = u64::from_str_radix(hex, 16).map_err(|_| "a hexadecimal number is too long")?;
-        let int = i64::from_ne_bytes(bits.to_ne_bytes());
-        let int = if negative { int.checked_neg() } else { Some(int) };
-        return int.map(Value::Int).ok_or_else(|| "a hexadecimal number is too long".into());
-    }
-    if digits.bytes().all(|byte| byte.is_ascii_digit())
-        && let Ok(int) = digits.parse::<i128>()
-        && let Ok(int) = i64::try_from(if negative { -int } else { int })
-    {
-        return Ok(Value::Int(int));
-    }
-    let real = real(&digits)?;
-    Ok(Value::Real(if negative { -real } else { real }))
-}
-
-/// A decimal as a double, if every way to convert it comes to the same.
-///
-/// Up to 15 digits and powers of ten up to 22 are exact in doubles, so one multiplication or
-/// division rounds once; beyond that SQLite's versions disagree in the last bit.
-fn real(digits: &str) -> Result<f64, Refusal> {
-    let refused = || format!("the number {digits} has more digits than a double keeps");
-    let (mantissa, exponent) = match digits.find(['e', 'E']) {
-        Some(at) => (&digits[..at], digits[at + 1..].parse::<i32>().map_err(|_| refused())?),
-        None => (digits, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let significant = format!("{whole}{fraction}");
-    let significant = significant.trim_start_matches(['-', '+', '0']);
-    let scale = exponent - i32::try_from(fraction.len()).map_err(|_| refused())?;
-    if 15 < significant.trim_end_matches('0').len() || 22 < scale.abs() || 30 < significant.len() {
-        return Err(refused());
-    }
-    digits.parse().map_err(|_| refused())
-}
-
-/// The number that a numeric affinity makes of text; `None` if it stays text.
-fn numeric_value(text: &str) -> Result<Option<Value>, Refusal> {
-    let trimmed = text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
-    let (negative, digits) = match trimmed.as_bytes().first() {
-        Some(b'-') => (true, &trimmed[1..]),
-        Some(b'+') => (false, &trimmed[1..]),
-        _ => (false, trimmed),
-    };
-    if !is_number(digits) {
-        return Ok(None);
-    }
-    Ok(Some(match number(digits, negative)? {
-        Value::Real(real) => whole(real),
-        int => int,
-    }))
-}
-
-/// Digits with at most one point, then perhaps an exponent.
-fn is_number(digits: &str) -> bool {
-    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let (mantissa, exponent) = match digits.find(['e', 'E']) {
-        Some(at) => (&digits[..at], Some(&digits[at + 1..])),
-        None => (digits, None),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let exponent_is_good = exponent.is_none_or(|exponent| {
-        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-        !exponent.is_empty() && is_digits(exponent)
-    });
-    !(whole.is_empty() && fraction.is_empty())
-        && is_digits(whole)
-        && is_digits(fraction)
-        && exponent_is_good
-}
-
-/// Integer and numeric affinity turn a double without a fraction into an integer.
-fn whole(real: f64) -> Value {
-    if real.fract() == 0.0 && real.abs() <= EXACT_MAX as f64 {
-        Value::Int(real as i64)
-    } else {
-        Value::Real(real)
-    }
-}
-
-fn looks(text: &str) -> Looks {
-    match numeric_value(text) {
-        Ok(None) => Looks::NeverNumeric,
-        Ok(Some(Value::Int(_))) if text.bytes().all(|byte| byte.is_ascii_digit()) => Looks::Digits,
-        _ => Looks::Unknown,
-    }
-}
-
-fn blob(text: &str) -> Result<Vec<u8>, Refusal> {
-    let hex = text.trim_start_matches(['x', 'X']).trim_matches('\'');
-    let byte = |at: usize| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    (0..hex.len())
-        .step_by(2)
-        .map(byte)
-        .collect::<Option<Vec<u8>>>()
-        .ok_or_else(|| "a blob literal is malformed".into())
-}
-
-fn blob_sql(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("'\\x{hex}'::bytea")
-}
-
-/// A double whose shortest decimal PostgreSQL reads back as the same double.
-fn real_sql(real: f64) -> String {
-    let text = format!("{real}");
-    if text.contains('.') { text } else { format!("{text}.0") }
-}
-
-/// An integer operand as `bigint`.
-fn wide(term: &Term) -> String {
-    if term.class == Class::Int && term.is_narrow {
-        return format!("{}::bigint", term.operand());
-    }
-    term.operand()
-}
-
-/// A number as `double precision`.
-fn double(term: &Term) -> String {
-    match term.class {
-        Class::Real if term.value.is_none() => term.operand(),
-        _ => format!("{}::double precision", term.operand()),
-    }
-}
-
 /// An expression without the parentheses around it.
 fn strip<'a, 'bump>(expr: &'a Expr<'bump>) -> &'a Expr<'bump> {
     match expr {
@@ -1408,5 +775,112 @@ fn strip<'a, 'bump>(expr: &'a Expr<'bump>) -> &'a Expr<'bump> {
             _ => expr,
         },
         _ => expr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        let columns = [
+            ("i", "integer", PgType::Int8, "BINARY"),
+            ("r", "real", PgType::Float8, "BINARY"),
+            ("m", "decimal", PgType::Numeric, "BINARY"),
+            ("t", "text", PgType::Text, "BINARY"),
+            ("n", "text", PgType::Text, "NOCASE"),
+            ("p", "text", PgType::Text, "RTRIM"),
+            ("c", "text", PgType::Text, "mine"),
+            ("d", "date", PgType::Text, "BINARY"),
+            ("b", "blob", PgType::Bytea, "BINARY"),
+        ];
+        let column = |(name, declared, pg, collation): (&str, &str, PgType, &str)| ScopeColumn {
+            name: name.into(),
+            table: "x".into(),
+            sql: format!("\"{name}\""),
+            pg,
+            affinity: Affinity::of(declared),
+            collation: collation.into(),
+            not_null: false,
+        };
+        Scope {
+            columns: columns.into_iter().map(column).collect(),
+            utf8: true,
+            purpose: Purpose::Check,
+        }
+    }
+
+    fn condition(text: &str) -> Result<String, Refusal> {
+        grammar::on_deep_stack(|| predicate(text, &scope())).map(|translated| translated.sql)
+    }
+
+    #[test]
+    fn conditions_are_spelled_out_for_postgresql() {
+        for (text, expected) in [
+            ("i", r#""i" <> 0"#),
+            ("i = '5'", r#""i" = 5"#),
+            ("t = 5", r#""t" = '5'"#),
+            ("t <> \"nosuch\"", r#""t" <> 'nosuch'"#),
+            ("i IN (0, 1)", r#""i" in (0, 1)"#),
+            ("i IN ()", "false"),
+            ("r BETWEEN 0 AND 1", r#"("r" >= 0) and ("r" <= 1)"#),
+            ("n = 'ABC'", r#"lower("n") = 'abc'"#),
+            ("t = 'ABC ' COLLATE RTRIM", r#"rtrim("t", ' ') = 'ABC'"#),
+            ("p > t", r#"rtrim("p", ' ') > rtrim("t", ' ')"#),
+            ("i IS NOT 3", r#""i" is distinct from 3"#),
+            ("i IS (TRUE)", r#"("i" <> 0) is true"#),
+            ("t LIKE 'A!_%' ESCAPE '!'", r#"lower("t") like 'a\_%'"#),
+            ("t NOT LIKE '%@%'", r#""t" not like '%@%'"#),
+            ("i < 'x'", r#"case when "i" is not null and 'x' is not null then true end"#),
+            ("i / 2 % 3", r#"(("i" / 2) % 3) <> 0"#),
+            ("length(t) > 3 AND NOT i", r#"(length("t") > 3) and (not ("i" <> 0))"#),
+            ("typeof(i) = 'integer'", {
+                r#"case when "i" is null then 'null' else 'integer' end = 'integer'"#
+            }),
+            ("'b' > 'a'", r#"('b' collate "C") > 'a'"#),
+        ] {
+            assert_eq!(condition(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exact_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("t", "truth value"),
+            ("t > i", "whether the text looks like one"),
+            ("d > '2020-01-01'", "numbers among its texts"),
+            ("+d = '5'", "numbers among its texts"),
+            ("'5' IN (t, d)", "numbers among its texts"),
+            ("r > i", "rounds first"),
+            ("m + 1 > 0", "side by side"),
+            ("c = 'x'", "only the application knows"),
+            ("json_valid(t)", "json_valid"),
+            ("date(t) IS NOT NULL", "dates"),
+            ("round(r) = 1", "round"),
+            ("i > (SELECT 1)", "query"),
+            ("t REGEXP 'x'", "application's own"),
+            ("random() > 0", "another value each time"),
+            ("CURRENT_DATE > t", "clock"),
+            ("sum(i) > 1", "aggregate"),
+            ("nosuch = 1", "nothing is called"),
+            ("0.12345678901234567 < r", "more digits"),
+            ("i > 9223372036854775807 + 1", "out of range"),
+            ("substr(t, i) = 'x'", "before the first"),
+            // A COLLATE deep inside decides the comparison outside.
+            ("CASE WHEN t = 'x' COLLATE NOCASE THEN t END = 'y'", "reaches outwards"),
+            ("lower(t COLLATE NOCASE) = 'y'", "reaches outwards"),
+            ("i IS TRUE COLLATE NOCASE", "in disguise"),
+        ] {
+            let refusal = condition(text).expect_err(text);
+            assert!(refusal.contains(reason), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn utf16_databases_order_text_by_other_bytes() {
+        let scope = Scope { utf8: false, ..scope() };
+        let condition = |text| grammar::on_deep_stack(|| predicate(text, &scope)).is_ok();
+        assert!(condition("t = 'x'"));
+        assert!(!condition("t > 'x'"));
     }
 }

@@ -1,0 +1,3 @@
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
+CREATE TABLE account (id INTEGER NOT NULL, name VARCHAR(50), active BOOLEAN, kind VARCHAR(6), balance NUMERIC(10, 2), opened DATE DEFAULT (date('now')), PRIMARY KEY (id), CONSTRAINT ck_active CHECK (active IN (0, 1)), CONSTRAINT kind_enum CHECK (kind IN ('basic', 'gold')), UNIQUE (name));
+CREATE TABLE transfer (source INTEGER NOT NULL, target INTEGER NOT NULL, at DATETIME DEFAULT (CURRENT_TIMESTAMP) NOT NULL, PRIMARY KEY (source, target), CHECK (source <> target), FOREIGN KEY(source) REFERENCES account (id) ON UPDATE CASCADE ON DELETE RESTRICT, FOREIGN KEY(target) REFERENCES account);

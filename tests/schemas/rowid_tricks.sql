@@ -1,0 +1,10 @@
+create table plain (a, b text);
+create table descending (id integer primary key desc, x);
+create table int_key (id int primary key, x);
+create table nulls (k text primary key, v); insert into nulls values (null, 1), (null, 2);
+create table twice (a not null, b not null, unique (a), unique (b, a));
+create table wr (a text, b integer, c, primary key (b desc, a)) without rowid;
+create table strict_one (a int, b any, c real not null default 2, primary key (a)) strict;
+create table hides (rowid text, _rowid_ int, x);
+create table "_lite2pg" (_lite2pg_rowid text);
+create table quoted_integer (id "INTEGER" primary key);

@@ -1,0 +1,11 @@
+create table crm (id text primary key, tier text, value real, n int, email text collate nocase);
+create table deal (id integer primary key, contact text references crm (id), amount int, stage text);
+create view v1 as select * from crm;
+create view v2 as select tier, count(*) as contacts from crm group by tier;
+create view v3 as select tier, sum(value) as value from crm group by tier;
+create view v4 as select c.id, d.amount * 2 as twice, d.stage = 'won' as won from crm c left join deal as d on d.contact = c.id where c.n > 0 or d.id is null;
+create view v5 (a, b) as select stage, sum(amount) from deal group by stage having sum(amount) > 10 and stage <> 'lost';
+create view v6 as select id from crm union select 'x'; create view v7 as select * from v1; create view v8 as select distinct email from crm;
+create view v9 as select id, value from crm order by value; create view v10 as select max(amount), min(stage) as s from deal;
+create view v11 as select tier, count(*) + n as x from crm group by tier; create view v12 as select crm.*, 'x' as k, null as none, n > 1 as b from crm, deal where crm.id = deal.contact;
+create view v13 as select count(n) as c, max(n) as m, min(tier) as t from crm;
