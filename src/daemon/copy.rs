@@ -106,24 +106,11 @@ async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> 
         if !is_copying {
             continue;
         }
-        if !progress.contains_key(&mapping.id) {
-            let plan = session.plan.clone();
-            let lanes = run.source.run(move |source| source.lanes(&plan, table, lanes_max)).await?;
-            let laid: Vec<Progress> = lanes
-                .iter()
-                .enumerate()
-                .map(|(number, lane)| Progress {
-                    lane: lane.number,
-                    until: lane.until,
-                    cursor: Source::lane_start(&lanes, number).to_json(),
-                    rows: 0,
-                    done: false,
-                })
-                .collect();
-            ledger::lay_lanes(&session.client, mapping.id, &laid).await?;
-            progress.insert(mapping.id, laid);
-        }
-        for lane in &progress[&mapping.id] {
+        let lanes = match progress.remove(&mapping.id) {
+            Some(lanes) => lanes,
+            None => lay_lanes(run, session, table, lanes_max).await?,
+        };
+        for lane in lanes {
             if lane.done {
                 continue;
             }
@@ -135,6 +122,30 @@ async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> 
         }
     }
     Ok(tasks)
+}
+
+/// Divides a table into lanes and writes them down, so that a restart finds the same ones.
+async fn lay_lanes(
+    run: &Run,
+    session: &Session,
+    table: usize,
+    lanes_max: i32,
+) -> Result<Vec<Progress>, Error> {
+    let plan = session.plan.clone();
+    let lanes = run.source.run(move |source| source.lanes(&plan, table, lanes_max)).await?;
+    let laid: Vec<Progress> = lanes
+        .iter()
+        .enumerate()
+        .map(|(number, lane)| Progress {
+            lane: lane.number,
+            until: lane.until,
+            cursor: Source::lane_start(&lanes, number).to_json(),
+            rows: 0,
+            done: false,
+        })
+        .collect();
+    ledger::lay_lanes(&session.client, session.plan.mappings[table].id, &laid).await?;
+    Ok(laid)
 }
 
 /// How the workers came to an end.

@@ -80,6 +80,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
         None => ledger::claim(&client).await?,
     };
     run.epoch = Some(epoch);
+    build::keep_out_of_the_way(&client, &run.config.target_schema).await?;
     let stored = ledger::position(&client)
         .await?
         .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;

@@ -221,6 +221,7 @@ impl Applier {
             && !self.is_careful
             && read_through <= batch.through.position
             && batch.rows() <= PIPELINED_ROWS_MAX
+            && self.quarantined == 0
             && work.iter().all(|item| item.appended.is_empty() && item.refused.is_empty());
         if is_simple {
             match self.in_one_trip(&work, batch).await {
@@ -277,9 +278,6 @@ impl Applier {
                     .map(|done| done.map(drop))
                     .boxed_local(),
             );
-        }
-        for item in work {
-            steps.push(self.write_quarantine(item, through.position).boxed_local());
         }
         steps.push(
             self.client

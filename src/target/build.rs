@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::ddl::{Ddl, NamedSql, Note, TableDdl};
 use super::{Error, ledger};
@@ -212,7 +213,7 @@ pub async fn build_key(
             Ok(()) => break,
             Err(error) => {
                 client.batch_execute("rollback").await.map_err(Error::query(doing))?;
-                let is_duplicate = error.is(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION);
+                let is_duplicate = error.is(&SqlState::UNIQUE_VIOLATION);
                 if number == 1 || !is_duplicate {
                     return Err(error);
                 }
@@ -356,6 +357,51 @@ pub fn shape(mapping: &Mapping) -> serde_json::Value {
         .collect();
     let key: Vec<&str> = mapping.table.key_columns().into_iter().map(name).collect();
     serde_json::json!({ "columns": columns, "declared": declared, "key": key })
+}
+
+/// Keeps foreign keys and triggers of the target from acting on what this session replays.
+///
+/// `session_replication_role` does it where this role may set it (superusers; from PostgreSQL 15 on
+/// whoever was granted it). Otherwise the foreign keys that we built are dropped, and wait for the
+/// next `schema --finalise`. Safe to repeat.
+pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result<(), Error> {
+    let doing = "keep foreign keys out of the way of replay";
+    let set = client.batch_execute("set session_replication_role = replica").await;
+    let Err(error) = set.map_err(Error::query(doing)) else { return Ok(()) };
+    if !error.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        return Err(error);
+    }
+    let built = client
+        .query(
+            "select name, belongs_to from lite2pg.objects
+              where kind = 'foreign_key' and state = 'built'",
+            &[],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    for row in &built {
+        let (name, belongs_to): (String, String) = (row.get(0), row.get(1));
+        client
+            .batch_execute(&format!(
+                "begin; alter table {}.{} drop constraint if exists {};
+                 update lite2pg.objects set state = 'waiting'
+                  where kind = 'foreign_key' and name = {} and belongs_to = {}; commit",
+                Ident::new(target_schema),
+                Ident::new(&belongs_to),
+                Ident::new(&name),
+                Literal(&name),
+                Literal(&belongs_to)
+            ))
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    if !built.is_empty() {
+        tracing::warn!(
+            foreign_keys = built.len(),
+            "dropped while rows are replayed: this role may not set session_replication_role"
+        );
+    }
+    Ok(())
 }
 
 /// Sets the sequence of every identity column past the greatest key and past `counters`, which

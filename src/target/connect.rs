@@ -32,6 +32,8 @@ const SERVER_VERSION_MIN: u32 = 130_000;
 /// <https://www.postgresql.org/docs/current/runtime-config-client.html>
 const SETTINGS: &[(&str, &str)] = &[
     ("search_path", "pg_catalog"),
+    // "already exists, skipping" is no news to anybody.
+    ("client_min_messages", "warning"),
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
     ("DateStyle", "ISO, YMD"),

@@ -147,14 +147,19 @@ mod tests {
                     .map(|(_, value)| value)
                     .collect();
                 let affinity = Affinity::of(declared);
-                let occurs = |value: &Storage<'_>| match (affinity, value) {
-                    (Affinity::Text, Storage::Integer(_) | Storage::Real(_)) => false,
-                    (Affinity::Real, Storage::Integer(_)) => false,
-                    _ => true,
+                let cannot_occur = |value: &Storage<'_>| {
+                    matches!(
+                        (affinity, value),
+                        (Affinity::Text, Storage::Integer(_) | Storage::Real(_))
+                            | (Affinity::Real, Storage::Integer(_))
+                    )
                 };
                 let mixes_blob = values.contains(&blob) && 1 < values.len();
                 let mixes_untyped = affinity == Affinity::Blob && values.contains(&text);
-                if mixes_blob || mixes_untyped && 1 < values.len() || !values.iter().all(occurs) {
+                if mixes_blob
+                    || mixes_untyped && 1 < values.len()
+                    || values.iter().any(cannot_occur)
+                {
                     continue;
                 }
                 let pg = chosen(declared, &values);

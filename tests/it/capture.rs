@@ -296,6 +296,37 @@ fn every_changed_row_is_named_in_the_changelog() {
     }
 }
 
+/// REPLACE may remove the row that has the new key, and a cascade from there the very row that is
+/// being updated: then no AFTER trigger fires, and still both keys must be named.
+#[test]
+fn a_row_removed_by_the_cascade_of_its_own_update_is_named() {
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = directory.path().join("source.db");
+    let connection = Connection::open(&file).expect("the directory is writable");
+    connection
+        .execute_batch(
+            "pragma foreign_keys = on;
+             create table t (id integer primary key, parent references t (id) on delete cascade);
+             insert into t values (6, null), (2, 6);",
+        )
+        .expect("the schema is valid");
+    lite2pg(&["install"], &file).unwrap_or_else(|error| panic!("{error}"));
+    connection.execute_batch("update or replace t set id = 6 where id = 2").expect("it is valid");
+    let rows: i64 = connection
+        .query_row("select count(*) from t", [], |row| row.get(0))
+        .expect("the table is there");
+    assert_eq!(rows, 0, "the cascade took both rows");
+    let named: String = connection
+        .query_row(
+            "select group_concat(k1) from (select distinct k1 from _lite2pg_changelog
+              where tbl <> 0 order by k1)",
+            [],
+            |row| row.get(0),
+        )
+        .expect("there are entries");
+    assert_eq!(named, "2,6");
+}
+
 /// What `install` adds, `uninstall` takes away again, to the last byte of the schema.
 #[test]
 fn uninstall_leaves_the_schema_as_it_was() {
