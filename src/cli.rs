@@ -130,6 +130,10 @@ pub struct PaceArgs {
     /// Bytes per second that the first copy may send [default: no limit].
     #[arg(long, value_name = "N")]
     pub copy_bytes_per_second: Option<std::num::NonZeroU32>,
+    /// Apply a backlog in transactions no longer than this [default: 30s]. A backlog that needs
+    /// more than one shows the target in states the source was never in, marked as not consistent.
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    pub transaction_max: Option<std::time::Duration>,
     /// Keep applied changelog entries this long, for a target that goes back in time: 30s, 12h,
     /// 7d [default: 7d].
     #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]

@@ -25,6 +25,10 @@ const POLL_INTERVAL_MS: u64 = 1_000;
 /// Two connections keep two cores of a server busy; the third hides the waiting of the others.
 const COPY_CONNECTIONS: usize = 3;
 
+/// Thirty seconds are long for a reader to see nothing new and short for PostgreSQL's vacuum; a
+/// restart after a crash repeats at most this much.
+const TRANSACTION_MAX: Duration = Duration::from_secs(30);
+
 /// A target that is restored from yesterday's backup, or even last week's, finds what it missed.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -83,6 +87,8 @@ pub struct File {
     #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
+    replay: ReplayTable,
+    #[serde(default)]
     changelog: ChangelogTable,
 }
 
@@ -92,6 +98,13 @@ struct CopyTable {
     connections: Option<usize>,
     rows_per_second: Option<NonZeroU32>,
     bytes_per_second: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayTable {
+    #[serde(default, deserialize_with = "duration")]
+    transaction_max: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -211,6 +224,10 @@ impl File {
                 .max(1),
             copy_rows_per_second: pace.copy_rows_per_second.or(self.copy.rows_per_second),
             copy_bytes_per_second: pace.copy_bytes_per_second.or(self.copy.bytes_per_second),
+            transaction_max: pace
+                .transaction_max
+                .or(self.replay.transaction_max)
+                .unwrap_or(TRANSACTION_MAX),
             retention: pace.retention.or(self.changelog.retention).unwrap_or(RETENTION),
             retained_changes_max: pace
                 .retained_changes_max

@@ -42,6 +42,8 @@ pub struct Config {
     pub copy_rows_per_second: Option<std::num::NonZeroU32>,
     /// Bytes the copy may send per second; `None` is no limit.
     pub copy_bytes_per_second: Option<std::num::NonZeroU32>,
+    /// One transaction of the target while a backlog is worked off is no longer than this.
+    pub transaction_max: Duration,
     /// Applied changelog entries younger than this stay.
     pub retention: Duration,
     /// More applied entries than this are pruned even if they are young.

@@ -26,6 +26,10 @@ use crate::target::{self, build};
 /// are no faster, and two of them, with their copies on the way, stay far below 128 MiB.
 const BUDGET: Budget = Budget { changes_max: 20_000, bytes_max: 4 * 1024 * 1024 };
 
+/// Changelog entries in one transaction while a backlog is worked off. So many row versions die at
+/// most in vain if it is rolled back.
+const TRANSACTION_CHANGES_MAX: u64 = 5_000_000;
+
 /// How long a file event may precede the commit it announces.
 const SECOND_LOOKS: Duration = Duration::from_millis(50);
 
@@ -36,7 +40,11 @@ const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
     let Session { client, plan, lineage, epoch, stored, .. } = session;
     let schema = &run.config.target_schema;
-    let applier = Applier::new(client, schema, epoch, stored.standing, Limits::default()).await?;
+    let limits = Limits {
+        open_max: run.config.transaction_max,
+        changes_max: TRANSACTION_CHANGES_MAX,
+    };
+    let applier = Applier::new(client, schema, epoch, stored.standing, limits).await?;
     let bell = Arc::new(Notify::new());
     let watch = watch::watch(&run.config.source, bell.clone());
     let mut stream = Stream {
@@ -125,8 +133,10 @@ impl Stream {
             }
             Ok(Applied::Pending) => self.tail(run).await,
             Err(target::Error::Stricter { table }) => {
+                let table = self.plan.mappings.iter().find(|mapping| mapping.id == table);
+                let table = table.map_or("", |mapping| &mapping.table.name);
                 tracing::warn!(
-                    table = table.0,
+                    table,
                     "a unique index of the target forbids rows that \
                     the source holds; going row by row"
                 );

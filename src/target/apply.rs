@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use futures_util::future::{FutureExt, LocalBoxFuture, join_all};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
@@ -44,14 +44,6 @@ pub struct Limits {
     pub open_max: Duration,
     /// Changelog entries in it.
     pub changes_max: u64,
-}
-
-impl Default for Limits {
-    /// Thirty seconds are long for a reader to see nothing new and short for PostgreSQL's vacuum;
-    /// a restart after a crash repeats at most this much.
-    fn default() -> Self {
-        Self { open_max: Duration::from_secs(30), changes_max: 5_000_000 }
-    }
 }
 
 /// Batches up to this many rows are sent in one round trip, BEGIN to COMMIT.
@@ -108,8 +100,8 @@ struct Group {
     through: Anchor,
     read_through: Position,
     /// Keys that were removed because they stood in the way. Each must be touched by a later
-    /// part, or the target is stricter than the source.
-    owed: HashSet<(usize, KeyImage)>,
+    /// part, or the target is stricter than the source; until then nothing may be committed.
+    owed: HashSet<(TableId, KeyImage)>,
 }
 
 /// What one table's statements are.
@@ -268,15 +260,15 @@ impl Applier {
             self.standing.read_through.max(batch.read_through),
             batch.newest_ms,
         );
-        let mut steps: Vec<LocalBoxFuture<'_, Result<(), tokio_postgres::Error>>> = Vec::new();
-        steps.push(self.client.batch_execute("begin").boxed_local());
+        let mut steps: Vec<BoxFuture<'_, Result<(), tokio_postgres::Error>>> = Vec::new();
+        steps.push(self.client.batch_execute("begin").boxed());
         for (statement, parameters) in &prepared {
             let parameters = parameters.iter().map(|raw| raw as &(dyn ToSql + Sync));
             steps.push(
                 self.client
                     .execute_raw(*statement, parameters)
                     .map(|done| done.map(drop))
-                    .boxed_local(),
+                    .boxed(),
             );
         }
         steps.push(
@@ -286,10 +278,10 @@ impl Applier {
                     position.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)),
                 )
                 .map(|done| done.map(drop))
-                .boxed_local(),
+                .boxed(),
         );
         failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
-        steps.push(self.client.batch_execute("commit").boxed_local());
+        steps.push(self.client.batch_execute("commit").boxed());
         let outcomes = join_all(steps).await;
         let failed = outcomes.into_iter().find_map(Result::err);
         failed.map_or(Ok(()), |error| Err(Error::query("apply a batch")(error)))
@@ -335,12 +327,12 @@ impl Applier {
         let is_whole = group.read_through <= group.through.position;
         let is_over =
             limits.open_max < group.begun.elapsed() || limits.changes_max <= group.changes;
-        if !is_whole && !is_over {
+        // A row that is owed would be missing from the target for good if the rest were lost.
+        if !is_whole && (!is_over || !group.owed.is_empty()) {
             return Ok(Applied::Pending);
         }
-        if is_whole && let Some((table, _)) = group.owed.iter().next() {
-            let table = *table;
-            return Err(Error::Stricter { table: TableId(i64::try_from(table).unwrap_or(0)) });
+        if let Some((table, _)) = group.owed.iter().next() {
+            return Err(Error::Stricter { table: *table });
         }
         let (through, read_through) = (group.through, group.read_through);
         let parameters = self.advance_parameters(through, read_through, batch.newest_ms);
@@ -379,7 +371,7 @@ impl Applier {
             let touched = item.absent.iter().copied();
             let written = item.present.iter().chain(&item.appended).map(|(key, _)| *key);
             for key in touched.chain(written) {
-                group.owed.remove(&(item.index, key.clone()));
+                group.owed.remove(&(item.mapping.id, key.clone()));
             }
         }
         if self.is_careful {
@@ -458,7 +450,7 @@ impl Applier {
                 .map_err(Error::query("make room on a unique index"))?;
             let group = self.open.as_mut().expect("displacing happens inside a group");
             for row in removed {
-                group.owed.insert((item.index, raw_key(&row)));
+                group.owed.insert((mapping.id, raw_key(&row)));
             }
         }
         failpoint::hit(failpoint::APPLY_DISPLACED);

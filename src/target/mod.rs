@@ -73,7 +73,7 @@ pub enum Error {
     /// A unique index of the target forbids what the source holds.
     #[error("a unique index of the target forbids rows that the source holds (table {})", table.0)]
     Stricter {
-        /// The table's place in the plan.
+        /// The table's number.
         table: TableId,
     },
     /// The position row is gone or says something that cannot be.
