@@ -40,10 +40,8 @@ const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
     let Session { client, plan, lineage, epoch, stored, .. } = session;
     let schema = &run.config.target_schema;
-    let limits = Limits {
-        open_max: run.config.transaction_max,
-        changes_max: TRANSACTION_CHANGES_MAX,
-    };
+    let limits =
+        Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
     let applier = Applier::new(client, schema, epoch, stored.standing, limits).await?;
     let bell = Arc::new(Notify::new());
     let watch = watch::watch(&run.config.source, bell.clone());
@@ -133,14 +131,13 @@ impl Stream {
             }
             Ok(Applied::Pending) => self.tail(run).await,
             Err(target::Error::Stricter { table }) => {
-                let table = self.plan.mappings.iter().find(|mapping| mapping.id == table);
-                let table = table.map_or("", |mapping| &mapping.table.name);
+                let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
                 tracing::warn!(
-                    table,
+                    table = mapping.map_or("", |mapping| &mapping.table.name),
                     "a unique index of the target forbids rows that \
                     the source holds; going row by row"
                 );
-                self.applier.roll_back_and_go_row_by_row().await?;
+                self.applier.roll_back_and_go_row_by_row(table).await?;
                 self.read = self.applier.standing().applied;
                 self.tail(run).await
             }

@@ -89,8 +89,8 @@ pub struct Applier {
     advance: Statement,
     /// Rows in quarantine; while there are none, nobody looks for them.
     quarantined: i64,
-    /// Go row by row until the next commit.
-    is_careful: bool,
+    /// Tables that go row by row until the next commit.
+    careful: HashSet<TableId>,
 }
 
 /// A transaction that spans several batches.
@@ -175,7 +175,7 @@ impl Applier {
             tables: HashMap::new(),
             advance,
             quarantined,
-            is_careful: false,
+            careful: HashSet::new(),
         })
     }
 
@@ -210,7 +210,7 @@ impl Applier {
         let work = self.by_copy(work);
         let read_through = self.standing.read_through.max(batch.read_through);
         let is_simple = self.open.is_none()
-            && !self.is_careful
+            && self.careful.is_empty()
             && read_through <= batch.through.position
             && batch.rows() <= PIPELINED_ROWS_MAX
             && self.quarantined == 0
@@ -234,7 +234,7 @@ impl Applier {
 
     fn arrived(&mut self, applied: Anchor, read_through: Position) -> Applied {
         self.open = None;
-        self.is_careful = false;
+        self.careful.clear();
         self.standing = Standing { applied, read_through };
         Applied::Committed(self.standing)
     }
@@ -265,10 +265,7 @@ impl Applier {
         for (statement, parameters) in &prepared {
             let parameters = parameters.iter().map(|raw| raw as &(dyn ToSql + Sync));
             steps.push(
-                self.client
-                    .execute_raw(*statement, parameters)
-                    .map(|done| done.map(drop))
-                    .boxed(),
+                self.client.execute_raw(*statement, parameters).map(|done| done.map(drop)).boxed(),
             );
         }
         steps.push(
@@ -356,10 +353,10 @@ impl Applier {
         self.execute("rollback").await
     }
 
-    /// Gives up an open transaction and goes row by row until the next commit: what is refused
-    /// then goes to quarantine. For the rare case of [`Error::Stricter`].
-    pub async fn roll_back_and_go_row_by_row(&mut self) -> Result<(), Error> {
-        self.is_careful = true;
+    /// Gives up an open transaction and writes `table` row by row until the next commit: what is
+    /// refused then goes to quarantine. For the rare case of [`Error::Stricter`].
+    pub async fn roll_back_and_go_row_by_row(&mut self, table: TableId) -> Result<(), Error> {
+        self.careful.insert(table);
         self.roll_back().await
     }
 
@@ -374,7 +371,7 @@ impl Applier {
                 group.owed.remove(&(item.mapping.id, key.clone()));
             }
         }
-        if self.is_careful {
+        if self.careful.contains(&item.mapping.id) {
             return self.row_by_row(item, position).await;
         }
         self.execute("savepoint part").await?;

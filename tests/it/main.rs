@@ -17,6 +17,8 @@ mod ddl;
 mod capture;
 mod random;
 
+mod quarantine;
+
 mod reach;
 mod reach_psql;
 mod reach_tls;
