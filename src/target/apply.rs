@@ -503,18 +503,24 @@ impl Applier {
                 let terms: Vec<String> = index.get(1);
                 let condition =
                     predicate.map_or_else(String::new, |predicate| format!(" where {predicate}"));
-                let named: Vec<String> =
-                    terms.iter().enumerate().map(|(n, term)| format!("({term}) as lite2pg_x{n}")).collect();
+                let named: Vec<String> = terms
+                    .iter()
+                    .enumerate()
+                    .map(|(n, term)| format!("({term}) as lite2pg_x{n}"))
+                    .collect();
                 let named = named.join(", ");
                 let equal: Vec<String> = (0..terms.len())
                     .map(|n| format!("old.lite2pg_x{n} = new.lite2pg_x{n}"))
                     .collect();
-                let other: Vec<String> =
-                    key.iter().map(|column| format!("old.{column} is distinct from new.{column}")).collect();
+                let other: Vec<String> = key
+                    .iter()
+                    .map(|column| format!("old.{column} is distinct from new.{column}"))
+                    .collect();
                 format!(
                     "delete from {target} where ctid in (
                        select old.lite2pg_ctid
-                         from (select ctid as lite2pg_ctid, {key_list}, {named} from {target}{condition}) old
+                         from (select ctid as lite2pg_ctid, {key_list}, {named}
+                                 from {target}{condition}) old
                          join (select {key_list}, {named} from {stage}{condition}) new on {}
                         where {}) returning {key_list}",
                     equal.join(" and "),
@@ -692,8 +698,9 @@ impl Applier {
             self.client
                 .execute(
                     "delete from lite2pg.quarantine
-                      where table_id = $1 and key::text in
-                            (select k::text from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
+                      where table_id = $1 and key::text in (
+                            select k::text
+                              from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
                     &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
                 )
                 .await?;
