@@ -19,14 +19,16 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Configuration file; ./lite2pg.toml is read if it is there.
-    #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG", help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG")]
+    #[arg(help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", default_value = "info")]
-    #[arg(help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG")]
+    #[arg(default_value = "info", help_heading = GLOBAL)]
     pub log: String,
     /// How to log, on stderr.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = GLOBAL)]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(help_heading = GLOBAL)]
     pub log_format: LogFormat,
 }
 

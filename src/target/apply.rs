@@ -15,6 +15,9 @@
 //!
 //! A backlog that needs several reads is applied in one transaction as far as [`Limits`] allow, so
 //! that readers of the target never see a state the source was never in.
+//!
+//! The file is long because the three ways share one open transaction, its savepoints and what it
+//! owes; what each may leave to the next is only seen side by side.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -593,8 +596,8 @@ impl Applier {
         images: impl Iterator<Item = &'a Image>,
     ) -> Result<(), Error> {
         let doing = "copy rows";
-        let sink = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
-        let mut sink = std::pin::pin!(sink);
+        let copying = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
+        let mut copying = std::pin::pin!(copying);
         let head = i16::try_from(mapping.columns.len())
             .expect("a table has at most 1,600 columns")
             .to_be_bytes();
@@ -604,12 +607,12 @@ impl Applier {
             data.put_slice(&head);
             data.put_slice(image);
             if super::copy::MESSAGE_BYTES <= data.len() {
-                sink.send(data.split().freeze()).await.map_err(Error::query(doing))?;
+                copying.send(data.split().freeze()).await.map_err(Error::query(doing))?;
             }
         }
         data.put_slice(super::copy::TRAILER);
-        sink.send(data.freeze()).await.map_err(Error::query(doing))?;
-        sink.finish().await.map(drop).map_err(Error::query(doing))
+        copying.send(data.freeze()).await.map_err(Error::query(doing))?;
+        copying.finish().await.map(drop).map_err(Error::query(doing))
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Error> {
