@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Under this heading `--help` lists what every command takes, after what is the command's own.
+const GLOBAL: &str = "Options of every command";
+
 /// Keeps a PostgreSQL database in step with a SQLite file that an application keeps writing to.
 #[derive(Debug, Parser)]
 #[command(name = "lite2pg", version, about, max_term_width = 100)]
@@ -17,12 +20,15 @@ pub struct Cli {
     pub command: Command,
     /// Configuration file; ./lite2pg.toml is read if it is there.
     #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG")]
+    #[arg(help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", default_value = "info")]
+    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG")]
+    #[arg(default_value = "info", help_heading = GLOBAL)]
     pub log: String,
     /// How to log, on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(help_heading = GLOBAL)]
     pub log_format: LogFormat,
 }
 

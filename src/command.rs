@@ -10,7 +10,7 @@ use crate::error::{Exit, Report};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::ConnInfo;
-use crate::target::private::PrivateCluster;
+use crate::target::private::{self, PrivateCluster};
 use crate::target::{self, connect};
 use crate::{demo, status};
 
@@ -126,8 +126,10 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     drop(Source::open(&path)?);
     let schema = file.target_schema(&args.target);
     let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone()).await?;
-    if cluster.is_some() {
-        tracing::info!(url = %target_url(&target), "no target is named; this private PostgreSQL is used");
+    if let Some(cluster) = &cluster {
+        // As `psql` takes it. A private PostgreSQL has no password that this could show.
+        let url = cluster.url(private::ROLE);
+        tracing::info!(%url, "no target is named; this private PostgreSQL is used");
     }
     let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
     let outcome = run_until_told(config).await;
@@ -164,10 +166,6 @@ pub(crate) async fn run_until_told(config: daemon::Config) -> Result<Ended, Repo
     let outcome = daemon::run(config, stop).await;
     signals.abort();
     Ok(outcome?)
-}
-
-fn target_url(target: &ConnInfo) -> String {
-    target.to_string()
 }
 
 async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {

@@ -176,8 +176,8 @@ impl File {
         named.unwrap_or_else(|| "public".to_owned())
     }
 
-    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up (and for
-    /// `must_exist` only one that was made before); blocks while that takes.
+    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up; blocks while
+    /// that takes.
     pub fn target(
         &self,
         args: &TargetArgs,

@@ -40,6 +40,9 @@ pub struct Status {
     pub incidents: Vec<Incident>,
     /// Objects of the source that are not carried over, or not yet, by state.
     pub objects: Vec<ObjectCount>,
+    /// The file carries the history that the target was fed from, so the positions compare.
+    #[serde(skip)]
+    is_same_history: bool,
 }
 
 /// Places in the changelog.
@@ -87,9 +90,9 @@ pub struct Incident {
 /// How many objects are in a state.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ObjectCount {
-    /// `index`, `check`, `foreign_key`, `view` or `note`.
+    /// `index`, `check`, `foreign_key` or `view`.
     pub kind: String,
-    /// `waiting`, `built`, `refused` or `not_translated`.
+    /// `waiting`, `built` or `refused`.
     pub state: String,
     /// How many.
     pub count: i64,
@@ -129,6 +132,9 @@ pub async fn read(
         fallback: Fallback { state: "CLOSED", reason: "not cut over" },
         incidents: Vec::new(),
         objects: Vec::new(),
+        is_same_history: stored
+            .as_ref()
+            .is_some_and(|stored| Some(&stored.lineage) == lineage.as_ref()),
     };
     if has_ledger {
         read_target(client, target_schema, &mut status).await?;
@@ -215,8 +221,8 @@ impl Status {
             position.map_or_else(|| "-".to_owned(), |position| position.to_string())
         };
         let phase = self.phase.map_or("not begun", Phase::as_str);
-        let in_step =
-            if self.consistent && self.lag_changes == 0 { "in step" } else { "not in step" };
+        let is_in_step = self.is_same_history && self.consistent && self.lag_changes == 0;
+        let in_step = if is_in_step { "in step" } else { "not in step" };
         writeln!(
             text,
             "{phase}, {in_step}: applied {} of {}, lag {} changes, {:.1} s, {} rows in quarantine",

@@ -213,7 +213,8 @@ async fn install(run: &Run, survey: &Survey) -> Result<(triggers::Installed, Anc
         })
         .await?;
     if done.0.is_first {
-        tracing::info!(lineage = %done.0.lineage, tables = done.0.tables.len(), "triggers installed");
+        let tables = done.0.tables.len();
+        tracing::info!(lineage = %done.0.lineage, tables, "triggers installed");
     }
     Ok(done)
 }

@@ -145,7 +145,8 @@ pub enum Broken {
     },
     /// The entry at the applied position is another one.
     #[error(
-        "the source went back and was written again: entry {applied} is not the one that was applied"
+        "the source went back and was written again: \
+         entry {applied} is not the one that was applied"
     )]
     Forked {
         /// What the target has.
@@ -204,7 +205,7 @@ pub struct Pace {
 const WAL_HOLD_MAX: Duration = Duration::from_millis(200);
 
 /// A reader in rollback mode makes a writer's COMMIT wait, or fail where it has no busy timeout.
-/// At 1 ms it falls between two commits more often than not (docs/fine-print.md has the figures).
+/// At 1 ms it falls between two commits more often than not (docs/measurements.md has the figures).
 const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
 
 /// In rollback mode, when nobody has written for [`QUIET_SINCE`]: as promised to applications.

@@ -15,6 +15,9 @@
 //!
 //! A backlog that needs several reads is applied in one transaction as far as [`Limits`] allow, so
 //! that readers of the target never see a state the source was never in.
+//!
+//! The file is long because the three ways share one open transaction, its savepoints and what it
+//! owes; what each may leave to the next is only seen side by side.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -492,18 +495,24 @@ impl Applier {
                 let terms: Vec<String> = index.get(1);
                 let condition =
                     predicate.map_or_else(String::new, |predicate| format!(" where {predicate}"));
-                let named: Vec<String> =
-                    terms.iter().enumerate().map(|(n, term)| format!("({term}) as lite2pg_x{n}")).collect();
+                let named: Vec<String> = terms
+                    .iter()
+                    .enumerate()
+                    .map(|(n, term)| format!("({term}) as lite2pg_x{n}"))
+                    .collect();
                 let named = named.join(", ");
                 let equal: Vec<String> = (0..terms.len())
                     .map(|n| format!("old.lite2pg_x{n} = new.lite2pg_x{n}"))
                     .collect();
-                let other: Vec<String> =
-                    key.iter().map(|column| format!("old.{column} is distinct from new.{column}")).collect();
+                let other: Vec<String> = key
+                    .iter()
+                    .map(|column| format!("old.{column} is distinct from new.{column}"))
+                    .collect();
                 format!(
                     "delete from {target} where ctid in (
                        select old.lite2pg_ctid
-                         from (select ctid as lite2pg_ctid, {key_list}, {named} from {target}{condition}) old
+                         from (select ctid as lite2pg_ctid, {key_list}, {named}
+                                 from {target}{condition}) old
                          join (select {key_list}, {named} from {stage}{condition}) new on {}
                         where {}) returning {key_list}",
                     equal.join(" and "),
@@ -576,8 +585,8 @@ impl Applier {
         images: impl Iterator<Item = &'a Image>,
     ) -> Result<(), Error> {
         let doing = "copy rows";
-        let sink = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
-        let mut sink = std::pin::pin!(sink);
+        let copying = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
+        let mut copying = std::pin::pin!(copying);
         let head = i16::try_from(mapping.columns.len())
             .expect("a table has at most 1,600 columns")
             .to_be_bytes();
@@ -587,12 +596,12 @@ impl Applier {
             data.put_slice(&head);
             data.put_slice(image);
             if super::copy::MESSAGE_BYTES <= data.len() {
-                sink.send(data.split().freeze()).await.map_err(Error::query(doing))?;
+                copying.send(data.split().freeze()).await.map_err(Error::query(doing))?;
             }
         }
         data.put_slice(super::copy::TRAILER);
-        sink.send(data.freeze()).await.map_err(Error::query(doing))?;
-        sink.finish().await.map(drop).map_err(Error::query(doing))
+        copying.send(data.freeze()).await.map_err(Error::query(doing))?;
+        copying.finish().await.map(drop).map_err(Error::query(doing))
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Error> {
@@ -681,8 +690,9 @@ impl Applier {
             self.client
                 .execute(
                     "delete from lite2pg.quarantine
-                      where table_id = $1 and key::text in
-                            (select k::text from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
+                      where table_id = $1 and key::text in (
+                            select k::text
+                              from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
                     &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
                 )
                 .await?;

@@ -319,7 +319,8 @@ pub async fn widen(
              delete from lite2pg.quarantine where table_id = {id};
              update lite2pg.tables set columns = {}::jsonb where id = {id};
              insert into lite2pg.notes (object, what, kind, reason)
-             values ({}, 'default', 'left out', 'the column holds values its declared type would not')
+             values ({}, 'default', 'left out',
+                     'the column holds values its declared type would not')
              on conflict do nothing;
              commit",
             to.sql(),

@@ -114,19 +114,19 @@ async fn send(
         Ident::new(&mapping.target),
         columns.join(", ")
     );
-    let sink = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
-    let mut sink = std::pin::pin!(sink);
+    let copying = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
+    let mut copying = std::pin::pin!(copying);
     let mut head = BytesMut::new();
     head.put_slice(HEADER);
-    sink.feed(head.freeze()).await.map_err(Error::query(doing))?;
+    copying.feed(head.freeze()).await.map_err(Error::query(doing))?;
     let mut at = 0;
     while at < tuples.len() {
         let end = tuples.len().min(at + MESSAGE_BYTES);
-        sink.feed(tuples.slice(at..end)).await.map_err(Error::query(doing))?;
+        copying.feed(tuples.slice(at..end)).await.map_err(Error::query(doing))?;
         at = end;
     }
-    sink.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
-    sink.finish().await.map(drop).map_err(Error::query(doing))
+    copying.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
+    copying.finish().await.map(drop).map_err(Error::query(doing))
 }
 
 /// Stores where the lane stands, and that contents were read at a newer position than before.

@@ -22,3 +22,5 @@ mod quarantine;
 mod reach;
 mod reach_psql;
 mod reach_tls;
+
+mod golden;

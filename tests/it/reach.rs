@@ -315,18 +315,18 @@ async fn the_proxy_cuts_in_the_middle_of_a_copy() {
     watching.batch_execute("create table public.t (a text)").await.expect("create");
     let client = cluster::session(&parse(&proxy.url(ROLE, database.name()))).await;
     proxy.add(Rule::cut_in_copy("copy public.t", 100_000));
-    let sink = client.copy_in("copy public.t from stdin").await.expect("begin the copy");
-    let mut sink = std::pin::pin!(sink);
+    let copying = client.copy_in("copy public.t from stdin").await.expect("begin the copy");
+    let mut copying = std::pin::pin!(copying);
     let line = bytes::Bytes::from(format!("{}\n", "x".repeat(999)));
     let mut failure = None;
     for _ in 0..10_000 {
-        if let Err(error) = sink.send(line.clone()).await {
+        if let Err(error) = copying.send(line.clone()).await {
             failure = Some(error);
             break;
         }
     }
     if failure.is_none() {
-        failure = sink.as_mut().finish().await.err();
+        failure = copying.as_mut().finish().await.err();
     }
     assert!(failure.is_some(), "ten megabytes cannot pass a cut at 100 kB");
     let counts = proxy.wait_for(LIMIT, |counts| counts.fired == 1);
