@@ -12,6 +12,7 @@
 pub mod copy;
 pub mod finalise;
 pub mod prepare;
+mod progress;
 pub mod stream;
 
 use std::path::PathBuf;

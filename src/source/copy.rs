@@ -108,11 +108,10 @@ fn walk(table: &Table) -> Walk {
 }
 
 impl Source {
-    /// Divides a table into lanes that can be copied side by side.
-    pub fn lanes(&mut self, plan: &Plan, table: usize, lanes_max: i32) -> Result<Vec<Lane>, Error> {
+    /// The least and the greatest rowid of a table that is copied by rowid, unless it is empty.
+    pub fn ends(&mut self, plan: &Plan, table: usize) -> Result<Option<(i64, i64)>, Error> {
         let mapping = &plan.mappings[table];
-        let whole = vec![Lane { table, number: 0, until: None }];
-        let Walk::Rowid(rowid) = walk(&mapping.table) else { return Ok(whole) };
+        let Walk::Rowid(rowid) = walk(&mapping.table) else { return Ok(None) };
         let sql = format!(
             "select min({rowid}) from {name} union all select max({rowid}) from {name}",
             name = mapping.table.ident()
@@ -122,10 +121,17 @@ impl Source {
             .prepare(&sql)
             .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
             .map_err(Error::sqlite("find the ends of a table"))?;
-        let (Some(Some(low)), Some(Some(high))) = (ends.first(), ends.get(1)) else {
-            return Ok(whole);
-        };
-        let Some(span) = high.checked_sub(*low) else { return Ok(whole) };
+        Ok(match ends[..] {
+            [Some(least), Some(greatest)] => Some((least, greatest)),
+            _ => None,
+        })
+    }
+
+    /// Divides a table into lanes that can be copied side by side.
+    pub fn lanes(&mut self, plan: &Plan, table: usize, lanes_max: i32) -> Result<Vec<Lane>, Error> {
+        let whole = vec![Lane { table, number: 0, until: None }];
+        let Some((low, high)) = self.ends(plan, table)? else { return Ok(whole) };
+        let Some(span) = high.checked_sub(low) else { return Ok(whole) };
         if span < LANE_ROWIDS_MIN || lanes_max < 2 {
             return Ok(whole);
         }
