@@ -171,11 +171,10 @@ pub(crate) async fn run_until_told(config: daemon::Config) -> Result<Ended, Repo
 async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
     let source = SourceThread::open(path.clone()).await?;
-    let schema = file.target_schema(&args.target);
     let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
     let (client, _) =
         connect::connect(&target, "lite2pg status").await.map_err(target::Error::from)?;
-    let status = status::read(&source, &client, &schema).await?;
+    let status = status::read(&source, &client).await?;
     drop(client);
     release(cluster).await?;
     if args.json {

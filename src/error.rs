@@ -105,6 +105,8 @@ impl From<daemon::Error> for Report {
         match error {
             daemon::Error::Source(error) => error.into(),
             daemon::Error::Target(error) => error.into(),
+            daemon::Error::NotInStep { .. } => Self::new(Exit::No, error.to_string())
+                .hint("Bring it into step first: `lite2pg run --until-caught-up`."),
             daemon::Error::NothingToDo => Self::new(Exit::Usage, error.to_string()).hint(
                 "Is --source the right file? `lite2pg schema --source FILE` shows what it holds.",
             ),
@@ -202,8 +204,8 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Stricter,
-            TableExists, TakenOver,
+            Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position, Query,
+            Stricter, TableExists, TakenOver,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -227,6 +229,9 @@ impl From<target::Error> for Report {
                         .to_owned(),
                 ),
             ),
+            OtherSchema { fed, .. } => {
+                (Exit::Usage, Some(format!("Say `--target-schema {fed}`.")))
+            }
             TableExists { .. } => (
                 Exit::No,
                 Some(

@@ -102,7 +102,6 @@ pub struct ObjectCount {
 pub async fn read(
     source: &SourceThread,
     client: &Client,
-    target_schema: &str,
 ) -> Result<Status, crate::daemon::Error> {
     let has_ledger = ledger::exists(client).await?;
     let stored = if has_ledger { ledger::position(client).await? } else { None };
@@ -136,8 +135,8 @@ pub async fn read(
             .as_ref()
             .is_some_and(|stored| Some(&stored.lineage) == lineage.as_ref()),
     };
-    if has_ledger {
-        read_target(client, target_schema, &mut status).await?;
+    if let Some(stored) = &stored {
+        read_target(client, &stored.target_schema, &mut status).await?;
     }
     let same_lineage =
         stored.as_ref().is_none_or(|stored| Some(&stored.lineage) == lineage.as_ref());

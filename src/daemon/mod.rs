@@ -71,6 +71,12 @@ pub enum Error {
     /// The target's side.
     #[error(transparent)]
     Target(#[from] target::Error),
+    /// Asked for before the target is in step.
+    #[error("the target is not in step with the source: {phase}")]
+    NotInStep {
+        /// How far replication is.
+        phase: &'static str,
+    },
     /// The source has nothing that could be replicated.
     #[error("the source has no table that can be replicated")]
     NothingToDo,
@@ -154,7 +160,7 @@ impl Run {
         match error {
             Error::Target(error) => self.epoch.is_some() && error.is_transient(),
             Error::Source(source::Error::Busy { .. }) => true,
-            Error::Source(_) | Error::NothingToDo => false,
+            Error::Source(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
         return Err(target::Error::Position { what }.into());
     }
     if let Some(stored) = &stored {
+        stored.expect_schema(&run.config.target_schema)?;
         prove(run, stored).await?;
     }
     let survey = run.source.run(Source::survey).await?;

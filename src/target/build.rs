@@ -111,7 +111,7 @@ async fn create_in_transaction(
     }
     note_down(client, &ddl.notes).await?;
     match first {
-        Some((lineage, anchor)) => ledger::begin_at(client, lineage, anchor).await,
+        Some((lineage, anchor)) => ledger::begin_at(client, target_schema, lineage, anchor).await,
         None => client
             .batch_execute(
                 "update lite2pg.position set consistent = false, phase = 'copying' where id = 1",

@@ -75,6 +75,8 @@ pub struct Stored {
     pub is_consistent: bool,
     /// Which run may move it.
     pub epoch: i64,
+    /// The schema that holds the application's tables.
+    pub target_schema: String,
     /// How far replication has come.
     pub phase: Phase,
     /// The source's `schema_version` when its tables were last looked at.
@@ -190,7 +192,7 @@ pub async fn position(client: &Client) -> Result<Option<Stored>, Error> {
     let row = client
         .query_opt(
             "select source_id, generation, applied, token, read_through, consistent, epoch, phase,
-                    schema_version
+                    schema_version, target_schema
                from lite2pg.position where id = 1",
             &[],
         )
@@ -213,7 +215,18 @@ fn stored(row: &Row) -> Result<Stored, Error> {
         epoch: row.get(6),
         phase,
         schema_version: row.get(8),
+        target_schema: row.get(9),
     })
+}
+
+impl Stored {
+    /// Fails if the application's tables are in another schema than `asked`.
+    pub fn expect_schema(&self, asked: &str) -> Result<(), Error> {
+        if self.target_schema == asked {
+            return Ok(());
+        }
+        Err(Error::OtherSchema { fed: self.target_schema.clone(), asked: asked.to_owned() })
+    }
 }
 
 /// Claims the target for this run: whoever held it before can commit nothing from here on.
@@ -229,13 +242,24 @@ pub async fn claim(client: &Client) -> Result<i64, Error> {
 }
 
 /// Writes the first position, within the caller's transaction.
-pub async fn begin_at(client: &Client, lineage: &Lineage, anchor: Anchor) -> Result<(), Error> {
+pub async fn begin_at(
+    client: &Client,
+    target_schema: &str,
+    lineage: &Lineage,
+    anchor: Anchor,
+) -> Result<(), Error> {
     client
         .execute(
             "insert into lite2pg.position (source_id, generation, applied, token, read_through,
-                    consistent, epoch, phase)
-             values ($1, $2, $3, $4, $3, false, 1, 'copying')",
-            &[&lineage.source_id, &lineage.generation, &anchor.position.0, &anchor.token],
+                    consistent, epoch, target_schema, phase)
+             values ($1, $2, $3, $4, $3, false, 1, $5, 'copying')",
+            &[
+                &lineage.source_id,
+                &lineage.generation,
+                &anchor.position.0,
+                &anchor.token,
+                &target_schema,
+            ],
         )
         .await
         .map(drop)

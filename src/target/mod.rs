@@ -64,6 +64,14 @@ pub enum Error {
         /// What the file says.
         found: Lineage,
     },
+    /// The target's tables are in another schema.
+    #[error("the tables of this target are in schema {fed}, not in {asked}")]
+    OtherSchema {
+        /// Where they are.
+        fed: String,
+        /// Where they were looked for.
+        asked: String,
+    },
     /// A table that we would make is already there.
     #[error("the target already has {table}, which lite2pg did not make")]
     TableExists {

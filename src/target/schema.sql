@@ -26,6 +26,8 @@ create table lite2pg.position (
     changed_at timestamptz,
     -- The source's PRAGMA schema_version when its tables were last looked at.
     schema_version bigint,
+    -- The schema that holds the application's tables.
+    target_schema text not null,
     phase text not null check (phase in ('copying', 'catching_up', 'streaming')),
     check (not consistent or read_through <= applied)
 ) with (fillfactor = 20);

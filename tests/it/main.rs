@@ -17,6 +17,7 @@ mod ddl;
 mod capture;
 mod random;
 
+mod elsewhere;
 mod quarantine;
 
 mod reach;
