@@ -202,8 +202,8 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Stricter,
-            TableExists, TakenOver,
+            Altered, Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Silent,
+            Stricter, TableExists, TakenOver, Trigger,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -242,7 +242,24 @@ impl From<target::Error> for Report {
                 Exit::Unknown,
                 Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
             ),
-            Query { .. } | Moved | Stricter { .. } => (Exit::Unknown, None),
+            Trigger { trigger, table, .. } => (
+                Exit::No,
+                Some(format!(
+                    "`alter table {table} disable trigger {trigger}`, then run lite2pg again: the \
+                     application has already done what the trigger refuses."
+                )),
+            ),
+            Altered { table, name, .. } => (
+                Exit::No,
+                Some(format!(
+                    "Undo the change, if no values went with it. Or have the table copied again: \
+                     `drop table if exists {table} cascade; delete from lite2pg.objects where \
+                     belongs_to = {name}; delete from lite2pg.tables where target = {name}`, then \
+                     run lite2pg again.",
+                    name = crate::table::Literal(name)
+                )),
+            ),
+            Query { .. } | Moved | Silent { .. } | Stricter { .. } => (Exit::Unknown, None),
         };
         Self::of(exit, &error, hint)
     }
