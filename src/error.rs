@@ -204,8 +204,8 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position, Query,
-            Stricter, TableExists, TakenOver,
+            Altered, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position, Query,
+            Silent, Stricter, TableExists, TakenOver, Trigger,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -229,9 +229,7 @@ impl From<target::Error> for Report {
                         .to_owned(),
                 ),
             ),
-            OtherSchema { fed, .. } => {
-                (Exit::Usage, Some(format!("Say `--target-schema {fed}`.")))
-            }
+            OtherSchema { fed, .. } => (Exit::Usage, Some(format!("Say `--target-schema {fed}`."))),
             TableExists { .. } => (
                 Exit::No,
                 Some(
@@ -247,7 +245,24 @@ impl From<target::Error> for Report {
                 Exit::Unknown,
                 Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
             ),
-            Query { .. } | Moved | Stricter { .. } => (Exit::Unknown, None),
+            Trigger { trigger, table, .. } => (
+                Exit::No,
+                Some(format!(
+                    "`alter table {table} disable trigger {trigger}`, then run lite2pg again: the \
+                     application has already done what the trigger refuses."
+                )),
+            ),
+            Altered { table, name, .. } => (
+                Exit::No,
+                Some(format!(
+                    "Undo the change, if no values went with it. Or have the table copied again: \
+                     `drop table if exists {table} cascade; delete from lite2pg.objects where \
+                     belongs_to = {name}; delete from lite2pg.tables where target = {name}`, then \
+                     run lite2pg again.",
+                    name = crate::table::Literal(name)
+                )),
+            ),
+            Query { .. } | Moved | Silent { .. } | Stricter { .. } => (Exit::Unknown, None),
         };
         Self::of(exit, &error, hint)
     }

@@ -99,10 +99,7 @@ pub struct ObjectCount {
 }
 
 /// Reads both sides.
-pub async fn read(
-    source: &SourceThread,
-    client: &Client,
-) -> Result<Status, crate::daemon::Error> {
+pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crate::daemon::Error> {
     let has_ledger = ledger::exists(client).await?;
     let stored = if has_ledger { ledger::position(client).await? } else { None };
     let applied = stored.as_ref().map(|stored| stored.standing.applied.position);

@@ -22,7 +22,9 @@ use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
+use crate::target::attend::Attendant;
 use crate::target::copy::{Arrived, write_chunk};
+use crate::target::explain::explain;
 use crate::target::ledger::{self, Phase, Progress};
 use crate::target::{self, build, connect};
 
@@ -63,6 +65,10 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     let progress = Reporter::begin(shared.tally.clone());
     let outcome = run_workers(run, session, &shared).await;
     progress.end().await;
+    if outcome.is_err() && 0 < shared.tally.rows() {
+        // Chunks that were committed stay; the next failure is the first again.
+        run.got_somewhere();
+    }
     match outcome? {
         Turn::Stopped => return Ok(false),
         // The plan's types changed: begin a new session with them.
@@ -70,10 +76,12 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
         Turn::Done => {}
     }
     failpoint::hit(failpoint::COPY_ROWS_DONE);
-    build_keys(run, session).await?;
+    session.attendant.attend(build_keys(run, session)).await?;
     let head = run.source.run(|source| source.head()).await?;
     let head = head.ok_or(source::Broken::ChangelogGone).map_err(source::Error::from)?;
-    ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position)).await?;
+    let enter =
+        ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position));
+    session.attendant.attend(enter).await?;
     failpoint::hit(failpoint::COPY_DONE);
     let stored = ledger::position(&session.client).await?;
     session.stored = stored
@@ -195,6 +203,12 @@ async fn run_workers(run: &Run, session: &Session, shared: &Arc<Shared>) -> Resu
     Ok(turn)
 }
 
+/// A worker's connection, and who knows whether it is alive.
+struct Line {
+    client: Client,
+    attendant: Attendant,
+}
+
 struct Worker {
     config: Config,
     source: SourceThread,
@@ -208,8 +222,11 @@ impl Worker {
         let (client, _) = connect::connect(&self.config.target, "lite2pg copy")
             .await
             .map_err(target::Error::from)?;
+        build::be_a_replica(&client).await?;
+        let attendant = Attendant::of(&client, &self.config.target).await?;
+        let line = Line { client, attendant };
         while let Some(task) = self.next_task() {
-            match self.copy_lane(&client, task).await? {
+            match self.copy_lane(&line, task).await? {
                 Turn::Done => {}
                 turn => return Ok(turn),
             }
@@ -221,7 +238,7 @@ impl Worker {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    async fn copy_lane(&self, client: &Client, task: Task) -> Result<Turn, Error> {
+    async fn copy_lane(&self, line: &Line, task: Task) -> Result<Turn, Error> {
         let Task { lane, mut cursor, mut walk } = task;
         loop {
             if self.stop.is_given() {
@@ -234,7 +251,9 @@ impl Worker {
                     cursor = chunk.cursor.clone();
                     let is_last = chunk.is_last;
                     let (rows, bytes) = (chunk.rows, chunk.tuples.len() as u64);
-                    self.write(client, chunk).await?;
+                    if self.write(line, chunk).await? == Turn::Stopped {
+                        return Ok(Turn::Stopped);
+                    }
                     let walked = walk.as_mut().map_or(0, |walk| match cursor {
                         Cursor::Rowid(rowid) if !is_last => walk.go_on(rowid),
                         _ => walk.go_on(i64::MAX),
@@ -245,19 +264,22 @@ impl Worker {
                     }
                 }
                 ChunkRead::Widen { table, column, to } => {
-                    self.widen(client, table, column, to).await?;
+                    self.widen(line, table, column, to).await?;
                     return Ok(Turn::Widened);
                 }
             }
         }
     }
 
-    async fn write(&self, client: &Client, chunk: Chunk) -> Result<(), Error> {
+    /// Writes a chunk once the limits allow it. A stop that comes first leaves it unwritten: the
+    /// next run reads it again.
+    async fn write(&self, line: &Line, chunk: Chunk) -> Result<Turn, Error> {
         let bytes = chunk.tuples.len();
-        wait_for(self.shared.rows_limit.as_ref(), self.config.copy_rows_per_second, chunk.rows)
-            .await;
-        wait_for(self.shared.bytes_limit.as_ref(), self.config.copy_bytes_per_second, bytes as u64)
-            .await;
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = self.await_permits(chunk.rows, bytes as u64) => {}
+            () = stop.given() => return Ok(Turn::Stopped),
+        }
         let mapping = &self.shared.plan.mappings[chunk.lane.table];
         let rows = chunk.rows;
         let arrived = Arrived {
@@ -271,13 +293,24 @@ impl Worker {
             read_at: chunk.read_at.0,
         };
         let schema = Ident::new(&self.config.target_schema);
-        write_chunk(client, &schema, mapping, self.epoch, arrived).await?;
-        Ok(())
+        let written = write_chunk(&line.client, &schema, mapping, self.epoch, arrived);
+        if let Err(error) = line.attendant.attend(written).await {
+            let mappings = &self.shared.plan.mappings;
+            let schema = &self.config.target_schema;
+            return Err(explain(&line.client, schema, mappings, error).await.into());
+        }
+        Ok(Turn::Done)
+    }
+
+    async fn await_permits(&self, rows: u64, bytes: u64) {
+        let (config, shared) = (&self.config, &self.shared);
+        wait_for(shared.rows_limit.as_ref(), config.copy_rows_per_second, rows).await;
+        wait_for(shared.bytes_limit.as_ref(), config.copy_bytes_per_second, bytes).await;
     }
 
     async fn widen(
         &self,
-        client: &Client,
+        line: &Line,
         table: usize,
         column: usize,
         to: crate::value::PgType,
@@ -289,7 +322,8 @@ impl Worker {
         mapping.columns[column].pg = to;
         let shape = build::shape(&mapping);
         let schema = &self.config.target_schema;
-        build::widen(client, schema, &mapping, column, to, &shape).await?;
+        let widened = build::widen(&line.client, schema, &mapping, column, to, &shape);
+        line.attendant.attend(widened).await?;
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::source::thread::SourceThread;
+use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
 use crate::{source, target};
 
@@ -52,6 +53,10 @@ pub struct Config {
     /// How often to look for something to prune.
     pub prune_interval: Duration,
 }
+
+/// How long a stop lets the work in hand go on before it is left undone. A batch takes less; what
+/// may take longer (a target that is down, a lock, an index) is done again by the next run.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,12 @@ impl Stop {
         *self.0.borrow()
     }
 
+    /// Returns once it was given and [`STOP_GRACE`] has passed.
+    async fn outstayed(&mut self) {
+        self.given().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    }
+
     /// Returns once it is given.
     pub async fn given(&mut self) {
         // An error means the switch is gone, and nobody could stop us any other way.
@@ -112,6 +123,8 @@ pub(crate) struct Run {
     pub stop: Stop,
     /// This run's claim on the target, once it has one.
     pub epoch: Option<i64>,
+    /// Knows the last session on the target, which the server may still keep.
+    pub(crate) former: Option<Attendant>,
     /// Sessions that failed since the last one that got somewhere.
     failures: u32,
 }
@@ -121,9 +134,14 @@ pub(crate) struct Run {
 /// Any number of crashes and restarts, of this process or of the server, lead to the same end.
 pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
     let source = SourceThread::open(config.source.clone()).await?;
-    let mut run = Run { config, source, stop, epoch: None, failures: 0 };
+    let mut run = Run { config, source, stop, epoch: None, former: None, failures: 0 };
     loop {
-        let outcome = session(&mut run).await;
+        let mut stop = run.stop.clone();
+        let outcome = tokio::select! {
+            outcome = session(&mut run) => outcome,
+            // Whatever is still open goes with its connection, as in a crash.
+            () = stop.outstayed() => return Ok(Ended::Stopped),
+        };
         let pause = match outcome {
             Ok(ended) => return Ok(ended),
             Err(Error::Source(source::Error::SchemaChanged)) => {
@@ -134,18 +152,21 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 run.failures += 1;
                 let pause = target::connect::retry_pause(run.failures);
                 if run.failures.is_power_of_two() {
+                    let what = match error {
+                        Error::Source(_) => "the source stays locked",
+                        _ => "lost the target; capture goes on, nothing is lost",
+                    };
                     tracing::warn!(
                         error = %crate::error::chain(&error),
                         failures = run.failures,
                         retry_in_ms = pause.as_millis(),
-                        "lost the target; capture goes on, nothing is lost"
+                        "{what}"
                     );
                 }
                 pause
             }
             Err(error) => return Err(error),
         };
-        let mut stop = run.stop.clone();
         tokio::select! {
             () = stop.given() => return Ok(Ended::Stopped),
             () = tokio::time::sleep(pause) => {}

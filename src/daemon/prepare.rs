@@ -17,6 +17,7 @@ use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
+use crate::target::attend::Attendant;
 use crate::target::ddl::{Ddl, Request, TableDdl};
 use crate::target::ledger::{self, KnownTable, Stored};
 use crate::target::{self, build, connect};
@@ -30,6 +31,8 @@ const SAMPLE_ROWS: usize = 10_000;
 pub(crate) struct Session {
     /// The connection that applies; it holds the courtesy lock.
     pub client: Client,
+    /// Knows whether its line is alive.
+    pub attendant: Attendant,
     /// The mappings in force.
     pub plan: Arc<Plan>,
     /// The SQL that builds each table's key, by the table's number.
@@ -46,18 +49,9 @@ pub(crate) struct Session {
 pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let (client, _) =
         connect::connect(&run.config.target, "lite2pg apply").await.map_err(target::Error::from)?;
-    ledger::migrate(&client).await?;
-    ledger::be_alone(&client).await?;
-    let stored = ledger::position(&client).await?;
-    if let (Some(mine), Some(stored)) = (run.epoch, &stored)
-        && stored.epoch != mine
-    {
-        return Err(target::Error::TakenOver.into());
-    }
-    if run.epoch.is_some() && stored.is_none() {
-        let what = "the position row is gone".to_owned();
-        return Err(target::Error::Position { what }.into());
-    }
+    let attendant = Attendant::of(&client, &run.config.target).await?;
+    let stored = attendant.attend(begin(run, &client)).await?;
+    run.former = Some(attendant.clone());
     if let Some(stored) = &stored {
         stored.expect_schema(&run.config.target_schema)?;
         prove(run, stored).await?;
@@ -75,19 +69,49 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     check_free(run, &client, &ddl, &known).await?;
     let (installed, anchor, schema_version) = install(run, &survey).await?;
     let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed };
-    let plan = create(run, &client, &survey, &ddl, begun, anchor, schema_version).await?;
+    let made = create(run, &client, &survey, &ddl, begun, anchor, schema_version);
+    let plan = Arc::new(attendant.attend(made).await?);
+    let (epoch, stored) = attendant.attend(claim(run, &client, schema_version)).await?;
+    run.epoch = Some(epoch);
+    let keys = key_statements(&plan, &ddl);
+    let lineage = installed.lineage;
+    Ok(Session { client, attendant, plan, keys, lineage, epoch, stored })
+}
+
+/// Makes sure that nobody else is at work, and reads where the target stands.
+async fn begin(run: &Run, client: &Client) -> Result<Option<Stored>, Error> {
+    ledger::migrate(client).await?;
+    if let Some(former) = &run.former {
+        // The server may not have noticed yet that our last session is over.
+        former.end(client).await?;
+    }
+    let stored = ledger::position(client).await?;
+    match (run.epoch, &stored) {
+        (Some(mine), Some(stored)) if stored.epoch != mine => {
+            return Err(target::Error::TakenOver.into());
+        }
+        (Some(_), None) => return Err(gone().into()),
+        _ => {}
+    }
+    ledger::be_alone(client).await?;
+    // Read again: whoever was at work until now may have moved it.
+    Ok(ledger::position(client).await?)
+}
+
+/// Claims the target, unless it is ours already, and reads where it stands under that claim.
+async fn claim(run: &Run, client: &Client, schema_version: i64) -> Result<(i64, Stored), Error> {
     let epoch = match run.epoch {
         Some(epoch) => epoch,
-        None => ledger::claim(&client).await?,
+        None => ledger::claim(client).await?,
     };
-    run.epoch = Some(epoch);
-    build::keep_out_of_the_way(&client, &run.config.target_schema).await?;
-    let stored = ledger::position(&client)
-        .await?
-        .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;
-    ledger::note_schema_version(&client, epoch, schema_version).await?;
-    let keys = key_statements(&plan, &ddl);
-    Ok(Session { client, plan: Arc::new(plan), keys, lineage: installed.lineage, epoch, stored })
+    build::keep_out_of_the_way(client, &run.config.target_schema).await?;
+    let stored = ledger::position(client).await?.ok_or_else(gone)?;
+    ledger::note_schema_version(client, epoch, schema_version).await?;
+    Ok((epoch, stored))
+}
+
+fn gone() -> target::Error {
+    target::Error::Position { what: "the position row is gone".to_owned() }
 }
 
 /// The DDL that a first run would carry out. Reads the source only.

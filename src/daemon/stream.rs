@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio_postgres::Client;
 
 use super::prepare::Session;
 use super::{Ended, Error, Run};
 use crate::batch::Batch;
 use crate::change::Anchor;
 use crate::failpoint;
-use crate::source::changelog::Budget;
+use crate::source::changelog::{Budget, Keep, Prunable};
 use crate::source::{self, watch};
 use crate::target::apply::{Applied, Applier, Limits};
+use crate::target::attend::Attendant;
+use crate::target::explain::explain;
 use crate::target::ledger::{self, Phase};
 use crate::target::{self, build};
 
@@ -36,13 +39,23 @@ const SECOND_LOOKS: Duration = Duration::from_millis(50);
 /// Even when nothing seems to happen, lineage is proven this often.
 const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Rounds of pruning before looking for changes again: a tenth of a second, at most.
+const PRUNE_ROUNDS_MAX: usize = 20;
+
+/// Pause between two rounds, during which the application has the file to itself.
+const PRUNE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often to look for a moment to prune in, once something is to be pruned.
+const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Replays until told to stop, or until in step if that is all that was asked.
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
-    let Session { client, plan, lineage, epoch, stored, .. } = session;
+    let Session { client, attendant, plan, lineage, epoch, stored, .. } = session;
     let schema = &run.config.target_schema;
     let limits =
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
-    let applier = Applier::new(client, schema, epoch, stored.standing, limits).await?;
+    let applier = Applier::new(client, schema, epoch, stored.standing, limits);
+    let applier = attendant.attend(applier).await?;
     let bell = Arc::new(Notify::new());
     let watch = watch::watch(&run.config.source, bell.clone());
     let mut stream = Stream {
@@ -50,12 +63,14 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         plan,
         lineage,
         applier,
+        attendant,
         bell,
         phase: stored.phase,
         epoch,
         data_version: None,
         proven: Instant::now(),
         pruned: Instant::now(),
+        tried_to_prune: Instant::now(),
     };
     let ended = stream.replay(run).await;
     drop(watch);
@@ -68,13 +83,16 @@ struct Stream {
     plan: Arc<crate::source::changelog::Plan>,
     lineage: crate::change::Lineage,
     applier: Applier,
+    attendant: Attendant,
     bell: Arc<Notify>,
     phase: Phase,
     epoch: i64,
     /// SQLite's `data_version` before the last tail that found nothing.
     data_version: Option<i64>,
     proven: Instant,
+    /// When there was last nothing to prune.
     pruned: Instant,
+    tried_to_prune: Instant,
 }
 
 impl Stream {
@@ -106,8 +124,8 @@ impl Stream {
         let more_to_come = !batch.is_consistent();
         let applied = if more_to_come {
             let ahead = tail(run, self.plan.clone(), self.lineage.clone(), batch.through);
-            let (applied, ahead) =
-                tokio::join!(self.applier.apply(&self.plan.mappings, &batch), ahead);
+            let applied = self.applier.apply(&self.plan.mappings, &batch);
+            let (applied, ahead) = tokio::join!(self.attendant.attend(applied), ahead);
             match applied {
                 Ok(_) => {
                     run.got_somewhere();
@@ -116,7 +134,8 @@ impl Stream {
                 refused => refused,
             }
         } else {
-            self.applier.apply(&self.plan.mappings, &batch).await
+            let applied = self.applier.apply(&self.plan.mappings, &batch);
+            self.attendant.attend(applied).await
         };
         match applied {
             Ok(Applied::Committed(standing)) => {
@@ -141,7 +160,10 @@ impl Stream {
                 self.read = self.applier.standing().applied;
                 self.tail(run).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let (client, schema) = (self.applier.client(), &run.config.target_schema);
+                Err(explain(client, schema, &self.plan.mappings, error).await.into())
+            }
         }
     }
 
@@ -174,9 +196,7 @@ impl Stream {
         if run.stop.is_given() {
             return Ok(Some(Ended::Stopped));
         }
-        if run.config.prune_interval <= self.pruned.elapsed() {
-            self.prune(run).await?;
-        }
+        self.prune_if_due(run).await?;
         self.await_change(run).await?;
         Ok(run.stop.is_given().then_some(Ended::Stopped))
     }
@@ -185,17 +205,8 @@ impl Stream {
     async fn enter_streaming(&mut self, run: &mut Run) -> Result<(), Error> {
         failpoint::hit(failpoint::CAUGHT_UP);
         let client = self.applier.client();
-        let mut refused = 0;
-        for kind in ["index", "check", "view"] {
-            refused += build::build_waiting(client, &run.config.target_schema, kind).await?.refused;
-        }
-        ledger::set_states(client, "copied", "streaming").await?;
-        client
-            .batch_execute("analyze lite2pg.position")
-            .await
-            .map_err(target::Error::query("analyze"))?;
-        failpoint::hit(failpoint::INDEXES_DONE);
-        ledger::enter(client, self.epoch, Phase::Streaming, None).await?;
+        let built = build_the_rest(client, &run.config.target_schema, self.epoch);
+        let refused = self.attendant.attend(built).await?;
         self.phase = Phase::Streaming;
         run.got_somewhere();
         let applied = self.applier.standing().applied.position;
@@ -224,39 +235,84 @@ impl Stream {
             if changed || PROOF_INTERVAL <= self.proven.elapsed() {
                 return Ok(());
             }
-            if run.config.prune_interval <= self.pruned.elapsed() {
-                self.prune(run).await?;
-            }
+            self.prune_if_due(run).await?;
         }
     }
 
-    /// Deletes changelog entries that are applied, on the target's disk, and old enough.
+    async fn prune_if_due(&mut self, run: &Run) -> Result<(), Error> {
+        let interval = run.config.prune_interval;
+        let is_due = interval <= self.pruned.elapsed()
+            && PRUNE_TRY_INTERVAL.min(interval) <= self.tried_to_prune.elapsed();
+        if is_due { self.prune(run).await } else { Ok(()) }
+    }
+
+    /// Deletes changelog entries that are applied, on the target's disk, and old enough, at a
+    /// moment when the application is not in the middle of writing.
     async fn prune(&mut self, run: &Run) -> Result<(), Error> {
-        self.pruned = Instant::now();
-        // Read back what the target says it has; the commit's reply alone proves less.
-        let stored = ledger::position(self.applier.client()).await?;
-        let Some(stored) = stored.filter(|stored| stored.epoch == self.epoch) else {
-            return Ok(());
+        self.tried_to_prune = Instant::now();
+        let keep = Keep {
+            age_ms: i64::try_from(run.config.retention.as_millis()).unwrap_or(i64::MAX),
+            entries_max: run.config.retained_changes_max,
         };
-        if !ledger::is_durable(self.applier.client()).await? {
-            tracing::warn!("the server runs with fsync = off: the changelog is not pruned");
-            return Ok(());
-        }
-        let age_ms = i64::try_from(run.config.retention.as_millis()).unwrap_or(i64::MAX);
-        let kept_max = run.config.retained_changes_max;
-        let (lineage, durable) = (self.lineage.clone(), stored.standing.applied);
-        loop {
-            let lineage = lineage.clone();
-            let pruned = run
-                .source
-                .run(move |source| source.prune(&lineage, durable, age_ms, kept_max))
-                .await?;
-            if pruned == 0 || run.stop.is_given() {
+        let applied = self.applier.standing().applied.position;
+        match run.source.run(move |source| source.prunable(applied, keep)).await? {
+            Prunable::Now => {}
+            Prunable::NotNow => return Ok(()),
+            Prunable::Nothing => {
+                self.pruned = Instant::now();
                 return Ok(());
             }
-            tracing::debug!(pruned, "pruned");
         }
+        // Read back what the target says it has; the commit's reply alone proves less.
+        let durable = durable(self.applier.client(), self.epoch);
+        let Some(durable) = self.attendant.attend(durable).await? else {
+            self.pruned = Instant::now();
+            return Ok(());
+        };
+        for _ in 0..PRUNE_ROUNDS_MAX {
+            let lineage = self.lineage.clone();
+            let gone = run.source.run(move |source| source.prune(&lineage, durable, keep)).await?;
+            if gone == 0 || run.stop.is_given() {
+                break;
+            }
+            tracing::debug!(entries = gone, "pruned");
+            tokio::time::sleep(PRUNE_PAUSE).await;
+        }
+        Ok(())
     }
+}
+
+/// Builds indexes, checks and views, and says that the target is in step. Returns how many of them
+/// PostgreSQL refused.
+async fn build_the_rest(
+    client: &Client,
+    target_schema: &str,
+    epoch: i64,
+) -> Result<usize, target::Error> {
+    let mut refused = 0;
+    for kind in ["index", "check", "view"] {
+        refused += build::build_waiting(client, target_schema, kind).await?.refused;
+    }
+    ledger::set_states(client, "copied", "streaming").await?;
+    client
+        .batch_execute("analyze lite2pg.position")
+        .await
+        .map_err(target::Error::query("analyze"))?;
+    failpoint::hit(failpoint::INDEXES_DONE);
+    ledger::enter(client, epoch, Phase::Streaming, None).await?;
+    Ok(refused)
+}
+
+/// The position that the target would still have after a power cut; `None` if it is not ours any
+/// more, or if nothing there is certain to stay.
+async fn durable(client: &Client, epoch: i64) -> Result<Option<Anchor>, target::Error> {
+    let stored = ledger::position(client).await?.filter(|stored| stored.epoch == epoch);
+    let Some(stored) = stored else { return Ok(None) };
+    if !ledger::is_durable(client).await? {
+        tracing::warn!("the server runs with fsync = off: the changelog is not pruned");
+        return Ok(None);
+    }
+    Ok(Some(stored.standing.applied))
 }
 
 async fn tail(

@@ -9,13 +9,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Row as SqliteRow, TransactionBehavior,
 };
 
-use super::{Broken, Error, Source, storage, triggers};
+use super::{Broken, Error, Journal, Source, storage, triggers};
 use crate::batch::{
     Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
 };
@@ -37,8 +37,20 @@ pub struct Budget {
 /// Columns of the changelog before the key.
 const KEY_AT: usize = 5;
 
-/// Entries deleted in one write transaction: 1,000 take 0.7 ms, so a writer hardly ever meets one.
-const PRUNE_ROUND: i64 = 1_000;
+/// Entries deleted in one write transaction in WAL mode, where a transaction costs little.
+const PRUNE_ROUND_WAL: i64 = 250;
+
+/// The same where a rollback journal has to reach the disk first, so that fewer transactions hold
+/// up the application less in all.
+const PRUNE_ROUND_ROLLBACK: i64 = 1_000;
+
+/// An application that has not written for so long is unlikely to begin within the next
+/// millisecond.
+const PRUNE_QUIET: Duration = Duration::from_secs(1);
+
+/// Entries that have been due for a day, or for as long as they were to be kept, do not wait for a
+/// quiet moment any more: this application has none.
+const PRUNE_OVERDUE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Newest entry.
 pub(super) fn head(conn: &Connection) -> Result<Option<Anchor>, Error> {
@@ -141,34 +153,61 @@ impl Source {
             .map_err(Error::sqlite("read the age of the oldest change"))
     }
 
-    /// Deletes one round of entries that are below `durable`, older than `age_ms`, and neither
+    /// Whether there are entries to prune, and whether this is a moment to do it.
+    ///
+    /// To an application without a busy timeout our write lock is an error, however short. So
+    /// pruning waits until nobody has written for [`PRUNE_QUIET`]. Only what has been due for
+    /// long, or is too much to keep, goes while the application writes.
+    pub fn prunable(&mut self, applied: Position, keep: Keep) -> Result<Prunable, Error> {
+        self.data_version()?;
+        let is_quiet =
+            self.last_commit.get().is_some_and(|(_, since)| PRUNE_QUIET <= since.elapsed());
+        let overdue_ms = keep.age_ms.saturating_add(keep.age_ms.min(PRUNE_OVERDUE_MS));
+        let (is_old, is_overdue) = self.reading(|conn| {
+            conn.prepare_cached(PRUNABLE)
+                .and_then(|mut statement| {
+                    let parameters = (applied.0, keep.age_ms, keep.entries_max, overdue_ms);
+                    statement.query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
+                })
+                .map_err(Error::sqlite("look for entries to prune"))
+        })?;
+        Ok(match (is_old, is_overdue) {
+            (false, _) => Prunable::Nothing,
+            (true, true) => Prunable::Now,
+            (true, false) if is_quiet => Prunable::Now,
+            (true, false) => Prunable::NotNow,
+        })
+    }
+
+    /// Deletes one round of entries that are below `durable`, older than `keep` says, and neither
     /// the anchor nor the newest. Returns how many went.
     ///
     /// Gives up at once, with 0, if somebody else is writing: the application comes first.
-    pub fn prune(
-        &mut self,
-        lineage: &Lineage,
-        durable: Anchor,
-        age_ms: i64,
-        entries_kept_max: i64,
-    ) -> Result<u64, Error> {
+    pub fn prune(&mut self, lineage: &Lineage, durable: Anchor, keep: Keep) -> Result<u64, Error> {
         let doing = "prune the changelog";
         failpoint::hit(failpoint::PRUNE_BEGUN);
-        let something_is_old: bool = self.reading(|conn| {
-            prove(conn, lineage, durable)?;
-            conn.prepare_cached(PRUNABLE)
-                .and_then(|mut statement| {
-                    statement
-                        .query_row((durable.position.0, age_ms, entries_kept_max), |row| row.get(0))
-                })
-                .map_err(Error::sqlite(doing))
-        })?;
-        if !something_is_old {
+        if self.prunable(durable.position, keep)? != Prunable::Now {
             return Ok(0);
         }
+        let journal = self.journal()?;
+        let round = match journal {
+            Journal::Wal => PRUNE_ROUND_WAL,
+            Journal::Rollback => PRUNE_ROUND_ROLLBACK,
+        };
+        let end = self.reading(|conn| {
+            prove(conn, lineage, durable)?;
+            round_end(conn, durable.position, keep, round)
+        })?;
+        // In WAL mode the wait for the disk would be most of the time that the lock is held, and a
+        // round that a power cut undoes is pruned again. Where there is a rollback journal, the
+        // wait keeps the file whole.
+        if journal == Journal::Wal {
+            self.conn.execute_batch("pragma synchronous = normal").map_err(Error::sqlite(doing))?;
+        }
         self.conn.busy_timeout(std::time::Duration::ZERO).map_err(Error::sqlite(doing))?;
-        let outcome = prune_round(&mut self.conn, lineage, durable, age_ms, entries_kept_max);
+        let outcome = prune_round(&mut self.conn, lineage, durable, end);
         self.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        self.conn.execute_batch("pragma synchronous = full").map_err(Error::sqlite(doing))?;
         match outcome {
             Err(Error::Busy { .. }) => Ok(0),
             outcome => outcome,
@@ -176,36 +215,72 @@ impl Source {
     }
 }
 
-/// Whether the oldest entry may go: it is old, or there are too many.
-const PRUNABLE: &str = "select exists (select 1 from _lite2pg_changelog
-      where seq = (select min(seq) from _lite2pg_changelog) and seq < ?1
-        and (at < julianday('now') - ?2 / 86400000.0 or seq < ?1 - ?3))";
+/// Which applied entries stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Those that are younger than this.
+    pub age_ms: i64,
+    /// But no more than so many.
+    pub entries_max: i64,
+}
+
+/// What [`Source::prunable`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prunable {
+    /// Nothing is to be pruned.
+    Nothing,
+    /// The application is writing.
+    NotNow,
+    /// Prune.
+    Now,
+}
+
+/// Whether the oldest entry may go (it is old, or there are too many), and whether it must.
+const PRUNABLE: &str = "
+    select count(*) > 0 and (at < julianday('now') - ?2 / 86400000.0 or seq < ?1 - ?3),
+           count(*) > 0 and (at < julianday('now') - ?4 / 86400000.0 or seq < ?1 - ?3)
+      from (select seq, at from _lite2pg_changelog order by seq limit 1) where seq < ?1";
+
+/// Where a round ends, which is its first entry that stays. Found before the write lock is taken.
+///
+/// Rounds go from the oldest entry on without leaving a gap: a young entry ends one.
+fn round_end(
+    conn: &Connection,
+    durable: Position,
+    keep: Keep,
+    round: i64,
+) -> Result<Position, Error> {
+    conn.prepare_cached(
+        "with here (oldest, past) as (
+             select min(seq), min(min(seq) + ?4, ?1) from _lite2pg_changelog)
+         select coalesce(
+                    (select seq from _lite2pg_changelog
+                      where seq >= max(here.oldest, ?1 - ?3) and seq < here.past
+                        and at >= julianday('now') - ?2 / 86400000.0
+                      order by seq limit 1), here.past)
+           from here",
+    )
+    .and_then(|mut statement| {
+        let parameters = (durable.0, keep.age_ms, keep.entries_max, round);
+        statement.query_row(parameters, |row| row.get(0).map(Position))
+    })
+    .map_err(Error::sqlite("find the end of a round of pruning"))
+}
 
 fn prune_round(
     conn: &mut Connection,
     lineage: &Lineage,
     durable: Anchor,
-    age_ms: i64,
-    entries_kept_max: i64,
+    end: Position,
 ) -> Result<u64, Error> {
     let doing = "prune the changelog";
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite(doing))?;
     prove(&transaction, lineage, durable)?;
-    // From the oldest on, without leaving a gap: the first young entry ends the round.
     let deleted = transaction
-        .execute(
-            "delete from _lite2pg_changelog
-              where seq < ?1
-                and seq < (select min(seq) from _lite2pg_changelog) + ?4
-                and seq < coalesce(
-                    (select seq from _lite2pg_changelog
-                      where seq < ?1 and seq >= ?1 - ?3
-                        and at >= julianday('now') - ?2 / 86400000.0
-                      order by seq limit 1), ?1)",
-            (durable.position.0, age_ms, entries_kept_max, PRUNE_ROUND),
-        )
+        .prepare_cached("delete from _lite2pg_changelog where seq < min(?1, ?2)")
+        .and_then(|mut statement| statement.execute((end.0, durable.position.0)))
         .map_err(Error::sqlite(doing))?;
     failpoint::hit(failpoint::PRUNE_DELETED);
     transaction.commit().map_err(Error::sqlite(doing))?;

@@ -360,6 +360,17 @@ pub fn shape(mapping: &Mapping) -> serde_json::Value {
     serde_json::json!({ "columns": columns, "declared": declared, "key": key })
 }
 
+/// Asks PostgreSQL to fire no ordinary triggers in this session, foreign keys' included. Returns
+/// whether this role may ask for that.
+pub async fn be_a_replica(client: &Client) -> Result<bool, Error> {
+    let set = client.batch_execute("set session_replication_role = replica").await;
+    match set.map_err(Error::query("set session_replication_role")) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Keeps foreign keys and triggers of the target from acting on what this session replays.
 ///
 /// `session_replication_role` does it where this role may set it (superusers; from PostgreSQL 15 on
@@ -367,10 +378,8 @@ pub fn shape(mapping: &Mapping) -> serde_json::Value {
 /// next `schema --finalise`. Safe to repeat.
 pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result<(), Error> {
     let doing = "keep foreign keys out of the way of replay";
-    let set = client.batch_execute("set session_replication_role = replica").await;
-    let Err(error) = set.map_err(Error::query(doing)) else { return Ok(()) };
-    if !error.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
-        return Err(error);
+    if be_a_replica(client).await? {
+        return Ok(());
     }
     let built = client
         .query(

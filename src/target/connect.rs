@@ -299,10 +299,15 @@ impl Error {
         Remedy::Stop { hint }
     }
 
+    /// A server that took our writes before may take them again without anybody's doing: a
+    /// fail-over ends, a hosted server finds room on its disk.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Standby { .. } | Self::ReadOnly { .. })
+    }
+
     /// Another host of the list may do better. As in libpq, a refused login ends the search.
     fn may_pass_elsewhere(&self) -> bool {
-        self.remedy() == Remedy::Retry
-            || matches!(self, Self::Standby { .. } | Self::ReadOnly { .. })
+        self.remedy() == Remedy::Retry || self.may_pass()
     }
 }
 
@@ -320,6 +325,8 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         &SqlState::QUERY_CANCELED,
         &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         &SqlState::DISK_FULL,
+        // A primary that was demoted under us; a new session finds out more.
+        &SqlState::READ_ONLY_SQL_TRANSACTION,
     ];
     // Classes: 08 connection, 40 rollback (deadlock, serialization), 53 resources.
     listed.contains(&code) || ["08", "40", "53"].iter().any(|class| code.code().starts_with(class))

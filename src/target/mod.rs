@@ -1,16 +1,19 @@
 //! Everything that speaks PostgreSQL.
 //!
 //! [`conninfo`] says where the target is, [`connect`] opens one checked session to it, and
-//! [`private`] makes a PostgreSQL of our own when no target is named. [`ddl`] turns the source's
+//! [`private`] makes a PostgreSQL of our own when no target is named; [`attend`] gives up on a line
+//! that has gone dead. [`ddl`] turns the source's
 //! tables into DDL, [`build`] carries that out; [`copy`] and [`apply`] write rows; [`ledger`] is
 //! what we keep there. Nothing here knows that there is a SQLite file.
 
 pub mod apply;
+pub mod attend;
 pub mod build;
 pub mod connect;
 pub mod conninfo;
 pub mod copy;
 pub mod ddl;
+pub mod explain;
 pub mod expr;
 pub mod ledger;
 pub mod private;
@@ -83,6 +86,34 @@ pub enum Error {
     Stricter {
         /// The table's number.
         table: TableId,
+    },
+    /// The line takes what is sent and brings no reply.
+    #[error("the target has not answered for {seconds} s, and is not at work for us")]
+    Silent {
+        /// How long the silence was borne.
+        seconds: u64,
+    },
+    /// A trigger of the target's owner keeps rows out.
+    #[error("trigger {trigger} on {table} does not let the source's rows in")]
+    Trigger {
+        /// Its quoted name.
+        trigger: String,
+        /// Its table, qualified and quoted.
+        table: String,
+        /// What it said.
+        #[source]
+        source: Said,
+    },
+    /// A table that lite2pg made is not as it made it.
+    #[error("{table} on the target is not as lite2pg made it")]
+    Altered {
+        /// Its qualified, quoted name.
+        table: String,
+        /// The name in the target schema.
+        name: String,
+        /// What PostgreSQL missed.
+        #[source]
+        source: Said,
     },
     /// The position row is gone or says something that cannot be.
     #[error("the target's position is unreadable: {what}")]
@@ -159,10 +190,10 @@ impl Error {
     /// Whether a new session may get past it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry,
+            Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry || error.may_pass(),
             Self::Query { source, .. } => connect::is_transient(&source.0),
             // The position is read anew at the beginning of a session.
-            Self::Moved => true,
+            Self::Moved | Self::Silent { .. } => true,
             _ => false,
         }
     }
