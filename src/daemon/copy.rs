@@ -27,6 +27,7 @@ use crate::table::Ident;
 use crate::target::copy::{Arrived, write_chunk};
 use crate::target::ledger::{self, Phase, Progress};
 use crate::target::{self, build, connect};
+use crate::terminal;
 
 /// Bytes of rows in one chunk: large enough that BEGIN and COMMIT are not felt, small enough that
 /// a crash repeats little and a handful of them fit in memory.
@@ -358,8 +359,8 @@ struct Reporter {
 
 impl Reporter {
     fn begin(shared: &Arc<Shared>) -> Self {
-        let bar = std::io::IsTerminal::is_terminal(&std::io::stderr()).then(|| {
-            let bar = ProgressBar::new_spinner();
+        let bar = terminal::is_interactive().then(|| {
+            let bar = terminal::draw(ProgressBar::new_spinner());
             let style = ProgressStyle::with_template("{spinner} copying  {msg}  [{elapsed}]");
             bar.set_style(style.expect("the template is well-formed"));
             bar.enable_steady_tick(Duration::from_millis(200));

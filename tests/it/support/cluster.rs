@@ -321,10 +321,14 @@ fn shared_cluster() -> &'static PrivateCluster {
     static CLUSTER: OnceLock<PrivateCluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let name = match pg_bin() {
-            None => "postgres".to_owned(),
+            None => format!("postgres-{}", private::ROLE),
             Some(dir) => {
                 let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-                format!("postgres{}", dir.to_string_lossy().chars().map(plain).collect::<String>())
+                format!(
+                    "postgres-{}{}",
+                    private::ROLE,
+                    dir.to_string_lossy().chars().map(plain).collect::<String>()
+                )
             }
         };
         let tuning = Tuning { durable: false };
