@@ -10,7 +10,7 @@ use crate::error::{Exit, Report};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::ConnInfo;
-use crate::target::private::{PrivateCluster, ROLE};
+use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
 use crate::{demo, status, terminal};
 
@@ -221,6 +221,14 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
         use crate::target::conninfo::Remedy;
+        use private::Error::{ProgramsMissing, ProgramsUnusable};
+        if let config::Error::Private(missing @ (ProgramsMissing | ProgramsUnusable { .. })) =
+            &error
+            && let Remedy::Stop { hint } = missing.remedy()
+        {
+            // What to install is all there is to say, so it is said in one line.
+            return Report::new(Exit::Unknown, format!("{error}. {hint}"));
+        }
         let hint = match &error {
             config::Error::NoSource => {
                 "Name the application's file: --source FILE, LITE2PG_SOURCE, or `source` in \

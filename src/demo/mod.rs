@@ -56,10 +56,6 @@ pub async fn demo(args: DemoArgs) -> Result<Exit, Report> {
         return off_the_loop(move || home.remove()).await.map(|()| Exit::Yes);
     }
     let seed = args.seed.unwrap_or_else(draw_seed);
-    print(&format!(
-        "lite2pg demo: {} s, {} transactions a second, --seed {seed}\n\n",
-        args.seconds, args.rate
-    ))?;
     let stage = off_the_loop({
         let target = args.target.clone();
         let screen = Screen::begin(args.seconds, "making a SQLite database and a PostgreSQL");
@@ -146,7 +142,7 @@ impl Stage {
         let schema = args.target_schema.clone().unwrap_or_else(|| "public".to_owned());
         let source = SourceThread::open(self.home.shop()).await?;
         let mut observer = Observer::new(source, self.target.clone(), schema.clone());
-        self.introduce(&mut observer).await?;
+        self.introduce(args, seed, &mut observer).await?;
         let mut writer = Writer::start(args, seed, &self.home)?;
         let file = File::default();
         let pace = PaceArgs::default();
@@ -169,7 +165,12 @@ impl Stage {
     }
 
     /// Says what is where.
-    async fn introduce(&self, observer: &mut Observer) -> Result<(), Report> {
+    async fn introduce(
+        &self,
+        args: &DemoArgs,
+        seed: u64,
+        observer: &mut Observer,
+    ) -> Result<(), Report> {
         let doing = crate::target::Error::query("ask for the server's version");
         let version: String = observer
             .client()
@@ -181,11 +182,14 @@ impl Stage {
         let version = version.split(' ').next().unwrap_or_default();
         let whose = if self.cluster.is_some() { "made for this demo" } else { "yours" };
         let text = format!(
-            "  A small shop's database in SQLite, and an application that writes to it:\n\
+            "lite2pg demo: {} s, {} transactions a second, --seed {seed}\n\n\
+             \x20 A small shop's database in SQLite, and an application that writes to it:\n\
              \x20   sqlite3 {}\n\
              \x20 PostgreSQL {version}, {whose}, which lite2pg keeps in step with it:\n\
              \x20   {}\n\
              \x20 Look into either while it runs.\n\n",
+            args.seconds,
+            args.rate,
             self.home.shop().display(),
             self.psql,
         );
@@ -243,16 +247,18 @@ impl Stage {
         };
         print(&format!(
             "  The application ran {} over {} connections{busy}:\n\n{}\n\
-             \x20 That touched rows {} times. PostgreSQL was never seen more than {}.\n\
-             \x20 In {} of PostgreSQL on the way, the accounts added up{}.\n\n\
+             \x20 That touched rows {} times. PostgreSQL was at most {},\n\
+             \x20 and the accounts added up in {} of it on the way.\n\n\
              \x20 Both sides at rest, compared row by row:\n\n{}\n",
             counted(tally.transactions, "transaction"),
             kinds::CLERKS.len(),
             screen::kinds(tally),
             grouped(u64::try_from(seen.changes).unwrap_or(0)),
             screen::behind(seen.lag_changes_max, seen.lag_ms_max),
-            counted(seen.sums, "snapshot"),
-            if seen.wrong_sum.is_none() { "" } else { ", but NOT in all" },
+            match seen.wrong_sum {
+                None => format!("all {}", counted(seen.sums, "snapshot")),
+                Some(_) => format!("NOT ALL of {}", counted(seen.sums, "snapshot")),
+            },
             screen::comparison(comparison),
         ))?;
         if let Some(sum) = seen.wrong_sum {

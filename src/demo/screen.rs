@@ -15,6 +15,9 @@ use crate::verify::{Comparison, TableComparison};
 /// How often a line tells of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often the bar is drawn: slow enough to be read.
+const DRAW_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The live part.
 pub(super) struct Screen {
     bar: Option<ProgressBar>,
@@ -42,7 +45,7 @@ impl Screen {
     pub fn start_clock(&mut self) {
         self.begun = Instant::now();
         if let Some(bar) = &self.bar {
-            let style = ProgressStyle::with_template("  {bar:20.cyan} {msg}");
+            let style = ProgressStyle::with_template("  {bar:10.cyan}  {wide_msg}");
             bar.set_style(style.expect("the template is well-formed"));
             bar.set_length(self.seconds * 1_000);
         }
@@ -50,19 +53,22 @@ impl Screen {
 
     /// Shows how far it is.
     pub fn show(&mut self, tally: &Tally, reading: Option<&Reading>) {
+        let interval = if self.bar.is_some() { DRAW_INTERVAL } else { LINE_INTERVAL };
+        if self.told.is_some_and(|told| told.elapsed() < interval) {
+            return;
+        }
+        self.told = Some(Instant::now());
         let elapsed = self.begun.elapsed();
-        let seconds = elapsed.as_secs().min(self.seconds);
         let line = format!(
-            "{seconds:>2} of {} s   {} transactions   PostgreSQL: {}",
-            self.seconds,
+            "{:>2} s  {:>6} transactions  PostgreSQL {}",
+            elapsed.as_secs().min(self.seconds),
             grouped(tally.transactions),
             reading.map_or_else(|| "away".to_owned(), standing),
         );
         if let Some(bar) = &self.bar {
             bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
             bar.set_message(line);
-        } else if self.told.is_none_or(|told| LINE_INTERVAL <= told.elapsed()) {
-            self.told = Some(Instant::now());
+        } else {
             eprintln!("  {line}");
         }
     }

@@ -183,7 +183,10 @@ impl Error {
                 install_hint()
             ),
             Self::ProgramsUnusable { .. } => {
-                "Give `--pg-bin` the directory that `pg_config --bindir` prints.".to_owned()
+                format!(
+                    "{}, and give `--pg-bin` the directory that `pg_config --bindir` prints.",
+                    install_hint()
+                )
             }
             Self::VersionMissing { data, major } => format!(
                 "Install PostgreSQL {major} again, or move {} away to begin anew.",

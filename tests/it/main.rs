@@ -20,3 +20,5 @@ mod random;
 mod reach;
 mod reach_psql;
 mod reach_tls;
+
+mod demo;

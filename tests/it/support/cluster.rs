@@ -363,6 +363,22 @@ fn bring_up_watched(
     Ok(cluster)
 }
 
+/// A lease on a cluster that the product has made under `state_dir`. Its server ends with this
+/// process, however that ends.
+pub fn adopt(state_dir: &Path) -> PrivateCluster {
+    let tuning = Tuning { durable: true };
+    let cluster = PrivateCluster::prepare(state_dir, pg_bin().as_deref(), tuning);
+    let cluster = cluster.unwrap_or_else(|error| fail(&error, error.remedy()));
+    watch(&cluster, 0);
+    cluster
+}
+
+/// A base that the server's user can get to.
+pub fn usable_base() -> PathBuf {
+    let probe = ThrowawayCluster::new();
+    probe.state_dir().parent().expect("it lies in a base").to_path_buf()
+}
+
 /// Starts the watchdog unless one is there.
 fn watch(cluster: &PrivateCluster, linger_seconds: u32) {
     let own = cluster.lease_path().with_file_name("watchdog");
