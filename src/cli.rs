@@ -22,10 +22,9 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG")]
     #[arg(help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG")]
-    #[arg(default_value = "info", help_heading = GLOBAL)]
-    pub log: String,
+    /// What to log: error, warn, info, debug, or a tracing filter [default: info; demo: warn].
+    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", help_heading = GLOBAL)]
+    pub log: Option<String>,
     /// How to log, on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     #[arg(help_heading = GLOBAL)]
@@ -170,24 +169,36 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// How long the writer goes on.
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Transactions per second that the writer aims at.
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
     /// The seed of the data and of what the writer does; drawn and printed if not given.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where the database and the private PostgreSQL are made [default: a directory of the demo's
-    /// own, made anew each time].
+    /// Where the database and the private PostgreSQL are made; what an earlier demo left there is
+    /// removed [default: /var/lib/lite2pg/demo or ~/.local/state/lite2pg/demo].
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Keep the private PostgreSQL running at the end.
+    /// Leave both databases in place at the end, PostgreSQL running.
     #[arg(long)]
     pub keep: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub target: TargetArgs,
+    /// End and remove what --keep left, and do nothing else.
+    #[arg(long, conflicts_with_all = ["keep", "seconds", "rate", "seed", "target"])]
+    pub clean: bool,
+    /// A PostgreSQL to use in place of a private one: a database that nothing else is in. The
+    /// environment (DATABASE_URL, PG*) is not asked.
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    /// The schema that gets the tables [default: public].
+    #[arg(long, value_name = "NAME")]
+    pub target_schema: Option<String>,
+    /// Where PostgreSQL's server programs are.
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
 }
 
 /// Arguments of the demo's writer.

@@ -47,15 +47,17 @@ pub struct TableComparison {
     pub checksum: String,
 }
 
-impl Comparison {
+impl TableComparison {
     /// Whether nothing differs.
     pub fn is_equal(&self) -> bool {
-        self.tables.iter().all(|table| {
-            table.missing == 0
-                && table.extra == 0
-                && table.mismatched == 0
-                && table.quarantined == 0
-        })
+        self.missing == 0 && self.extra == 0 && self.mismatched == 0 && self.quarantined == 0
+    }
+}
+
+impl Comparison {
+    /// Whether nothing differs in any table.
+    pub fn is_equal(&self) -> bool {
+        self.tables.iter().all(TableComparison::is_equal)
     }
 
     /// Rows read on the source.

@@ -15,6 +15,7 @@ use super::{Error, Run};
 use crate::change::{Anchor, Lineage, TableId};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
+use crate::source::thread::SourceThread;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
 use crate::target::attend::Attendant;
@@ -61,7 +62,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
         return Err(Error::NothingToDo);
     }
     let known = ledger::tables(&client).await?;
-    let types = choose_types(run, &survey, &known).await?;
+    let types = choose_types(&run.source, &survey, &known).await?;
     let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
         report_skipped(&survey, &ddl);
@@ -114,6 +115,30 @@ fn gone() -> target::Error {
     target::Error::Position { what: "the position row is gone".to_owned() }
 }
 
+/// The mappings that a run which is in step works with; `source` may read by them. Writes nothing.
+pub(crate) async fn plan_in_force(
+    source: &SourceThread,
+    client: &Client,
+    target_schema: &str,
+) -> Result<Plan, Error> {
+    let survey = source
+        .run(|source| {
+            let survey = source.survey()?;
+            source.accept_schema(survey.schema_version);
+            Ok::<_, source::Error>(survey)
+        })
+        .await?;
+    let known = ledger::tables(client).await?;
+    let types = choose_types(source, &survey, &known).await?;
+    let ddl = plan_ddl(target_schema, &survey, &types);
+    let mappings = survey.catalog.tables.iter().filter_map(|table| {
+        let made = ddl.tables.iter().find(|made| made.source == table.name)?;
+        let known = known.iter().find(|known| known.name == table.name)?;
+        Some(map(known.id, table, made))
+    });
+    Ok(Plan::new(mappings.collect()))
+}
+
 /// The DDL that a first run would carry out. Reads the source only.
 pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::Error> {
     let survey = source.survey()?;
@@ -139,7 +164,7 @@ async fn prove(run: &Run, stored: &Stored) -> Result<(), Error> {
 
 /// The type of every column: as stored for tables that are known, by a sample for the others.
 async fn choose_types(
-    run: &Run,
+    source: &SourceThread,
     survey: &Survey,
     known: &[KnownTable],
 ) -> Result<HashMap<(String, usize), PgType>, Error> {
@@ -155,10 +180,7 @@ async fn choose_types(
                 None => {
                     if seen.is_empty() {
                         let table = table.clone();
-                        seen = run
-                            .source
-                            .run(move |source| source.sample(&table, SAMPLE_ROWS))
-                            .await?;
+                        seen = source.run(move |source| source.sample(&table, SAMPLE_ROWS)).await?;
                     }
                     Seen::choose(seen[index], &column.declared, column.affinity)
                 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal;
+
 /// How often a line tells of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -102,8 +104,8 @@ pub(super) struct Reporter {
 impl Reporter {
     /// Begins to show `tally`.
     pub fn begin(tally: Arc<Tally>) -> Self {
-        let bar = std::io::IsTerminal::is_terminal(&std::io::stderr()).then(|| {
-            let bar = ProgressBar::new(1_000);
+        let bar = terminal::is_interactive().then(|| {
+            let bar = terminal::draw(ProgressBar::new(1_000));
             let style = ProgressStyle::with_template("copying {bar:24} {percent:>3} %  {msg}");
             bar.set_style(style.expect("the template is well-formed"));
             bar

@@ -24,4 +24,5 @@ mod reach;
 mod reach_psql;
 mod reach_tls;
 
+mod demo;
 mod golden;
