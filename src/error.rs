@@ -115,8 +115,9 @@ impl From<daemon::Error> for Report {
 impl From<source::Error> for Report {
     fn from(error: source::Error) -> Self {
         use source::Error::{
-            Busy, HardLinked, Lineage, Missing, NetworkFileSystem, NewerFormat, NotADatabase,
-            NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite, TriggerRefused,
+            Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem, NewerFormat,
+            NotADatabase, NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite,
+            TriggerRefused, Unreadable,
         };
         let (exit, hint) = match &error {
             Lineage(broken) => return lineage_stop(broken),
@@ -127,7 +128,11 @@ impl From<source::Error> for Report {
                 Exit::Usage,
                 "Check the path. Encrypted files (SQLCipher, SEE) cannot be read.".to_owned(),
             ),
-            ReadOnly { .. } => (
+            Hidden { .. } => (
+                Exit::Usage,
+                "Check the path, and that this user may enter its directories.".to_owned(),
+            ),
+            ReadOnly { .. } | Unreadable { .. } => (
                 Exit::Usage,
                 "Run lite2pg as the application's user, or give its group write access to the \
                  file and its directory."
@@ -202,8 +207,8 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Stricter,
-            TableExists, TakenOver,
+            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Privilege, PutBack, Query,
+            Stricter, TableExists, TableGone, TakenOver,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -238,11 +243,23 @@ impl From<target::Error> for Report {
             NewerFormat { .. } => {
                 (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
             }
-            Position { .. } => (
-                Exit::Unknown,
-                Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
+            Position { .. } | TableGone { .. } => (
+                Exit::Lineage,
+                Some(
+                    "Nothing was applied. Either restore it from a backup of the target and run \
+                     lite2pg again, or feed a new, empty target: `lite2pg run --source FILE \
+                     --target URL`."
+                        .to_owned(),
+                ),
             ),
-            Query { .. } | Moved | Stricter { .. } => (Exit::Unknown, None),
+            Privilege { grant, .. } => {
+                (Exit::Usage, Some(format!("Nothing was written. As an administrator: `{grant}`.")))
+            }
+            Query { .. } if error.is_forbidden() => (
+                Exit::Usage,
+                Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
+            ),
+            Query { .. } | Moved | PutBack | Stricter { .. } => (Exit::Unknown, None),
         };
         Self::of(exit, &error, hint)
     }
