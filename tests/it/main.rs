@@ -17,6 +17,8 @@ mod ddl;
 mod capture;
 mod random;
 
+mod crash;
+
 mod quarantine;
 
 mod reach;
