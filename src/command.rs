@@ -80,7 +80,7 @@ fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
         tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
             "not captured");
     }
-    let installed = triggers::install(&mut source, &survey.catalog)?;
+    let installed = triggers::install(&mut source, &survey.catalog, None)?;
     let what = if installed.is_first {
         format!("captures {} tables from now on", installed.tables.len())
     } else if installed.renewed.is_empty() {

@@ -117,8 +117,9 @@ impl From<daemon::Error> for Report {
 impl From<source::Error> for Report {
     fn from(error: source::Error) -> Self {
         use source::Error::{
-            Busy, HardLinked, Lineage, Missing, NetworkFileSystem, NewerFormat, NotADatabase,
-            NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite, TriggerRefused,
+            Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem, NewerFormat,
+            NotADatabase, NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite,
+            TriggerRefused, Unreadable,
         };
         let (exit, hint) = match &error {
             Lineage(broken) => return lineage_stop(broken),
@@ -129,7 +130,11 @@ impl From<source::Error> for Report {
                 Exit::Usage,
                 "Check the path. Encrypted files (SQLCipher, SEE) cannot be read.".to_owned(),
             ),
-            ReadOnly { .. } => (
+            Hidden { .. } => (
+                Exit::Usage,
+                "Check the path, and that this user may enter its directories.".to_owned(),
+            ),
+            ReadOnly { .. } | Unreadable { .. } => (
                 Exit::Usage,
                 "Run lite2pg as the application's user, or give its group write access to the \
                  file and its directory."
@@ -204,8 +209,9 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Altered, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position, Query,
-            Silent, Stricter, TableExists, TakenOver, Trigger,
+            Altered, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position,
+            Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone, TakenOver,
+            Trigger,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -241,9 +247,14 @@ impl From<target::Error> for Report {
             NewerFormat { .. } => {
                 (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
             }
-            Position { .. } => (
-                Exit::Unknown,
-                Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
+            Position { .. } | TableGone { .. } => (
+                Exit::Lineage,
+                Some(
+                    "Nothing was applied. Either restore it from a backup of the target and run \
+                     lite2pg again, or feed a new, empty target: `lite2pg run --source FILE \
+                     --target URL`."
+                        .to_owned(),
+                ),
             ),
             Trigger { trigger, table, .. } => (
                 Exit::No,
@@ -262,7 +273,16 @@ impl From<target::Error> for Report {
                     name = crate::table::Literal(name)
                 )),
             ),
-            Query { .. } | Moved | Silent { .. } | Stricter { .. } => (Exit::Unknown, None),
+            Privilege { grant, .. } => {
+                (Exit::Usage, Some(format!("Nothing was written. As an administrator: `{grant}`.")))
+            }
+            Query { .. } if error.is_forbidden() => (
+                Exit::Usage,
+                Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
+            ),
+            Query { .. } | Moved | PutBack | Silent { .. } | Stricter { .. } => {
+                (Exit::Unknown, None)
+            }
         };
         Self::of(exit, &error, hint)
     }

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::batch::{KeyImage, fields};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
-use crate::source::copy::{ChunkRead, Cursor};
+use crate::source::copy::{ChunkRead, Cursor, Slice};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
@@ -115,7 +115,8 @@ fn read_source(
     let mut quarantined = 0;
     let mut after = Cursor::Start;
     loop {
-        let ChunkRead::Rows(chunk) = source.chunk(plan, &lane, &after, SLICE_BYTES, false)? else {
+        let slice = Slice { after: &after, bytes_max: SLICE_BYTES, may_widen: false, place: None };
+        let ChunkRead::Rows(chunk) = source.chunk(plan, &lane, slice)? else {
             unreachable!("widening was not allowed");
         };
         quarantined += chunk.quarantined.len() as u64;

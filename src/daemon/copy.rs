@@ -16,9 +16,10 @@ use tokio_postgres::Client;
 use super::prepare::Session;
 use super::progress::{Reporter, Tally, Walk};
 use super::{Config, Error, Run, Stop};
+use crate::change::Place;
 use crate::failpoint;
 use crate::source::changelog::Plan;
-use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane};
+use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane, Slice};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
@@ -43,6 +44,8 @@ struct Task {
 /// What the workers share.
 struct Shared {
     plan: Arc<Plan>,
+    /// What every chunk proves before it is read.
+    place: Place,
     queue: Mutex<VecDeque<Task>>,
     tally: Arc<Tally>,
     rows_limit: Option<DefaultDirectRateLimiter>,
@@ -57,6 +60,7 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     let (tasks, to_walk) = lay_out(run, session).await?;
     let shared = Arc::new(Shared {
         plan: session.plan.clone(),
+        place: session.place(),
         queue: Mutex::new(tasks),
         tally: Arc::new(Tally::begin(to_walk)),
         rows_limit: limiter(run.config.copy_rows_per_second),
@@ -77,8 +81,8 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     }
     failpoint::hit(failpoint::COPY_ROWS_DONE);
     session.attendant.attend(build_keys(run, session)).await?;
-    let head = run.source.run(|source| source.head()).await?;
-    let head = head.ok_or(source::Broken::ChangelogGone).map_err(source::Error::from)?;
+    let place = session.place();
+    let head = run.source.run(move |source| source.prove(&place)).await?;
     let enter =
         ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position));
     session.attendant.attend(enter).await?;
@@ -244,8 +248,9 @@ impl Worker {
             if self.stop.is_given() {
                 return Ok(Turn::Stopped);
             }
-            let (plan, wanted, after) = (self.shared.plan.clone(), lane.clone(), cursor.clone());
-            let read = self.source.run(move |source| gather(source, &plan, &wanted, after)).await?;
+            let (shared, wanted, after) = (self.shared.clone(), lane.clone(), cursor.clone());
+            let read =
+                self.source.run(move |source| gather(source, &shared, &wanted, after)).await?;
             match read {
                 ChunkRead::Rows(chunk) => {
                     cursor = chunk.cursor.clone();
@@ -332,7 +337,7 @@ impl Worker {
 /// rollback mode, where slices are short, chunks still have a size worth sending.
 fn gather(
     source: &mut Source,
-    plan: &Plan,
+    shared: &Shared,
     lane: &Lane,
     after: Cursor,
 ) -> Result<ChunkRead, source::Error> {
@@ -340,7 +345,13 @@ fn gather(
     let mut after = after;
     loop {
         let have = whole.as_ref().map_or(0, |chunk| chunk.tuples.len());
-        match source.chunk(plan, lane, &after, CHUNK_BYTES - have, true)? {
+        let slice = Slice {
+            after: &after,
+            bytes_max: CHUNK_BYTES - have,
+            may_widen: true,
+            place: Some(&shared.place),
+        };
+        match source.chunk(&shared.plan, lane, slice)? {
             widen @ ChunkRead::Widen { .. } => return Ok(widen),
             ChunkRead::Rows(slice) => {
                 after = slice.cursor.clone();

@@ -36,8 +36,8 @@ pub async fn finalise(
     };
     let stored = stored.ok_or(super::Error::NotInStep { phase: "not begun" })?;
     stored.expect_schema(target_schema)?;
-    let (lineage, anchor) = (stored.lineage.clone(), stored.standing.applied);
-    source.run(move |source| source.prove(&lineage, anchor)).await?;
+    let place = stored.place();
+    source.run(move |source| source.prove(&place)).await?;
     if stored.phase != Phase::Streaming {
         return Err(super::Error::NotInStep { phase: stored.phase.as_str() });
     }

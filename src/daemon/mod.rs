@@ -16,10 +16,11 @@ mod progress;
 pub mod stream;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::source::Traces;
 use crate::source::thread::SourceThread;
 use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
@@ -127,14 +128,29 @@ pub(crate) struct Run {
     pub(crate) former: Option<Attendant>,
     /// Sessions that failed since the last one that got somewhere.
     failures: u32,
+    /// When a session last ended because one side was not what it should be.
+    doubted: Option<Instant>,
 }
+
+/// A second doubt within this time is a certainty.
+const DOUBT_MAX: Duration = Duration::from_secs(60);
+
+/// A file whose length has been the same for this long is not being copied any more.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long to wait for that.
+const REST_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often to look at it.
+const REST_POLL: Duration = Duration::from_millis(100);
 
 /// Replicates until the target is in step or `stop` is given, whichever the config asks for.
 ///
 /// Any number of crashes and restarts, of this process or of the server, lead to the same end.
 pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
     let source = SourceThread::open(config.source.clone()).await?;
-    let mut run = Run { config, source, stop, epoch: None, former: None, failures: 0 };
+    let mut run =
+        Run { config, source, stop, epoch: None, former: None, failures: 0, doubted: None };
     loop {
         let mut stop = run.stop.clone();
         let outcome = tokio::select! {
@@ -165,6 +181,14 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 }
                 pause
             }
+            Err(error) if run.may_look_again(&error) => {
+                tracing::warn!(
+                    error = %crate::error::chain(&error),
+                    "stopped applying; looking once more when the file has come to rest"
+                );
+                run.look_again().await?;
+                Duration::ZERO
+            }
             Err(error) => return Err(error),
         };
         tokio::select! {
@@ -183,6 +207,40 @@ impl Run {
             Error::Source(source::Error::Busy { .. }) => true,
             Error::Source(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
         }
+    }
+
+    /// A copy that somebody is just putting over the file looks like anything, and so does a
+    /// restore of the target while it lasts. Twice in a row is believed.
+    fn may_look_again(&mut self, error: &Error) -> bool {
+        let is_doubtful = match error {
+            Error::Source(error) => error.is_doubtful(),
+            Error::Target(error) => error.misses_something(),
+            Error::NotInStep { .. } | Error::NothingToDo => false,
+        };
+        let is_first = self.doubted.is_none_or(|doubted| DOUBT_MAX < doubted.elapsed());
+        if is_doubtful {
+            self.doubted = Some(Instant::now());
+        }
+        is_doubtful && is_first
+    }
+
+    /// Waits until nobody seems to be copying the file, and opens it anew: no page that was read
+    /// before may take part in the next proof.
+    async fn look_again(&mut self) -> Result<(), Error> {
+        let begun = Instant::now();
+        let mut rest = (Traces::of(&self.config.source), Instant::now());
+        while !self.stop.is_given() && rest.1.elapsed() < REST && begun.elapsed() < REST_WAIT_MAX {
+            tokio::time::sleep(REST_POLL).await;
+            let now = Traces::of(&self.config.source);
+            let is_at_rest = match (&rest.0, &now) {
+                (Some(before), Some(now)) => now.is_at_rest_since(before),
+                (before, now) => before.is_none() && now.is_none(),
+            };
+            if !is_at_rest {
+                rest = (now, Instant::now());
+            }
+        }
+        Ok(self.source.run(source::Source::reopen).await?)
     }
 
     /// A session got somewhere; the next failure is the first again.

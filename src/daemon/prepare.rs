@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::{Error, Run};
-use crate::change::{Anchor, Lineage, TableId};
+use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
 use crate::source::thread::SourceThread;
@@ -20,7 +20,7 @@ use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
 use crate::target::attend::Attendant;
 use crate::target::ddl::{Ddl, Request, TableDdl};
-use crate::target::ledger::{self, KnownTable, Stored};
+use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
 use crate::value::{PgType, Seen};
 
@@ -46,73 +46,63 @@ pub(crate) struct Session {
     pub stored: Stored,
 }
 
+impl Session {
+    /// What the target held when the session began.
+    pub fn place(&self) -> Place {
+        Place { lineage: self.lineage.clone(), anchor: self.stored.standing.applied }
+    }
+}
+
 /// Connects, proves, installs, creates, claims.
 pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let (client, _) =
         connect::connect(&run.config.target, "lite2pg apply").await.map_err(target::Error::from)?;
     let attendant = Attendant::of(&client, &run.config.target).await?;
-    let stored = attendant.attend(begin(run, &client)).await?;
+    let (stored, known) = attendant.attend(look_at_target(run, &client)).await?;
     run.former = Some(attendant.clone());
-    if let Some(stored) = &stored {
-        stored.expect_schema(&run.config.target_schema)?;
-        prove(run, stored).await?;
+    let place = stored.as_ref().map(Stored::place);
+    if let Some(place) = place.clone() {
+        run.source.run(move |source| source.prove(&place)).await?;
     }
     let survey = run.source.run(Source::survey).await?;
     if survey.catalog.tables.is_empty() {
         return Err(Error::NothingToDo);
     }
-    let known = ledger::tables(&client).await?;
     let types = choose_types(&run.source, &survey, &known).await?;
     let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
         report_skipped(&survey, &ddl);
     }
     check_free(run, &client, &ddl, &known).await?;
-    let (installed, anchor, schema_version) = install(run, &survey).await?;
-    let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed };
-    let made = create(run, &client, &survey, &ddl, begun, anchor, schema_version);
+    // Here ends what only looks. Everything that could be found out before writing is known.
+    let (installed, anchor, now) = install(run, &survey, place).await?;
+    attendant.attend(ledger::migrate(&client)).await?;
+    let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed, now: &now };
+    let made = create(run, &client, &survey, &ddl, begun, anchor);
     let plan = Arc::new(attendant.attend(made).await?);
-    let (epoch, stored) = attendant.attend(claim(run, &client, schema_version)).await?;
-    run.epoch = Some(epoch);
+    let (epoch, stored) = attendant.attend(take(run, &client, stored.as_ref(), &now)).await?;
     let keys = key_statements(&plan, &ddl);
     let lineage = installed.lineage;
     Ok(Session { client, attendant, plan, keys, lineage, epoch, stored })
 }
 
-/// Makes sure that nobody else is at work, and reads where the target stands.
-async fn begin(run: &Run, client: &Client) -> Result<Option<Stored>, Error> {
-    ledger::migrate(client).await?;
-    if let Some(former) = &run.former {
-        // The server may not have noticed yet that our last session is over.
-        former.end(client).await?;
-    }
-    let stored = ledger::position(client).await?;
-    match (run.epoch, &stored) {
-        (Some(mine), Some(stored)) if stored.epoch != mine => {
-            return Err(target::Error::TakenOver.into());
-        }
-        (Some(_), None) => return Err(gone().into()),
-        _ => {}
-    }
-    ledger::be_alone(client).await?;
-    // Read again: whoever was at work until now may have moved it.
-    Ok(ledger::position(client).await?)
-}
-
-/// Claims the target, unless it is ours already, and reads where it stands under that claim.
-async fn claim(run: &Run, client: &Client, schema_version: i64) -> Result<(i64, Stored), Error> {
-    let epoch = match run.epoch {
-        Some(epoch) => epoch,
-        None => ledger::claim(client).await?,
-    };
+/// Claims the target, clears the way for replay, and reads where the target stands under that
+/// claim.
+async fn take(
+    run: &mut Run,
+    client: &Client,
+    stored: Option<&Stored>,
+    now: &SourceState,
+) -> Result<(i64, Stored), Error> {
+    let epoch = claim(run, client, stored).await?;
     build::keep_out_of_the_way(client, &run.config.target_schema).await?;
-    let stored = ledger::position(client).await?.ok_or_else(gone)?;
-    ledger::note_schema_version(client, epoch, schema_version).await?;
+    let stored = ledger::position(client).await?.ok_or_else(|| gone("the position row is gone"))?;
+    ledger::note_source(client, epoch, now).await?;
     Ok((epoch, stored))
 }
 
-fn gone() -> target::Error {
-    target::Error::Position { what: "the position row is gone".to_owned() }
+fn gone(what: &str) -> target::Error {
+    target::Error::Position { what: what.to_owned() }
 }
 
 /// The mappings that a run which is in step works with; `source` may read by them. Writes nothing.
@@ -155,11 +145,66 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
     Ok(plan_ddl(target_schema, &survey, &types))
 }
 
-/// Before anything is written: is the file still the one that the target was fed from?
-async fn prove(run: &Run, stored: &Stored) -> Result<(), Error> {
-    let (lineage, anchor) = (stored.lineage.clone(), stored.standing.applied);
-    run.source.run(move |source| source.prove(&lineage, anchor)).await?;
-    Ok(())
+/// Makes sure that nobody else is at work, and reads what the target says of itself.
+async fn look_at_target(
+    run: &Run,
+    client: &Client,
+) -> Result<(Option<Stored>, Vec<KnownTable>), Error> {
+    if let Some(former) = &run.former {
+        // The server may not have noticed yet that our last session is over.
+        former.end(client).await?;
+    }
+    // A run that was taken over is told so at once, not after waiting for the other.
+    look(run, client).await?;
+    ledger::be_alone(client).await?;
+    // Whoever was at work until now may have moved it.
+    let (stored, known) = look(run, client).await?;
+    build::check_there(client, &run.config.target_schema, &known).await?;
+    Ok((stored, known))
+}
+
+/// What the target says of itself. Only looks; fails if what it says cannot be relied on.
+async fn look(run: &Run, client: &Client) -> Result<(Option<Stored>, Vec<KnownTable>), Error> {
+    if !ledger::exists(client).await? {
+        if run.epoch.is_some() {
+            return Err(gone("the schema lite2pg is gone").into());
+        }
+        return Ok((None, Vec::new()));
+    }
+    ledger::check(client).await?;
+    let (stored, known) = (ledger::position(client).await?, ledger::tables(client).await?);
+    // The first position and the tables commit together, so one without the other was made by
+    // somebody else. Beginning anew at the head would skip all that was written meanwhile.
+    if stored.is_none() && (run.epoch.is_some() || !known.is_empty()) {
+        return Err(gone("the position row is gone").into());
+    }
+    if let (Some(mine), Some(stored)) = (run.epoch, &stored)
+        && mine < stored.epoch
+    {
+        return Err(target::Error::TakenOver.into());
+    }
+    if let Some(stored) = &stored {
+        stored.expect_schema(&run.config.target_schema)?;
+    }
+    Ok((stored, known))
+}
+
+/// Makes this run the one that may write. A target that was put back to an older state holds an
+/// epoch below ours; whoever held that one may still live, so ours rises above both.
+async fn claim(run: &mut Run, client: &Client, stored: Option<&Stored>) -> Result<i64, Error> {
+    let epoch = match (run.epoch, stored) {
+        (Some(mine), Some(stored)) if stored.epoch == mine => mine,
+        (None, _) | (Some(_), None) => ledger::claim(client, 0).await?,
+        (Some(mine), Some(stored)) => {
+            let position = stored.standing.applied.position;
+            tracing::warn!(%position, "the target was put back to an older state; going on from there");
+            let message = "the target was put back to an older state; replay goes on from there";
+            ledger::incident(client, "target_put_back", Some(position), message).await?;
+            ledger::claim(client, mine).await?
+        }
+    };
+    run.epoch = Some(epoch);
+    Ok(epoch)
 }
 
 /// The type of every column: as stored for tables that are known, by a sample for the others.
@@ -225,7 +270,8 @@ fn report_skipped(survey: &Survey, ddl: &Ddl) {
     }
 }
 
-/// No table that we are about to make may be there already, unless we made it.
+/// No table that we are about to make may be there already, unless we made it; and we must be
+/// allowed to make it.
 async fn check_free(
     run: &Run,
     client: &Client,
@@ -240,23 +286,34 @@ async fn check_free(
         .filter(|name| !ours.contains(&name.as_str()))
         .collect();
     build::check_free(client, &run.config.target_schema, &names).await?;
+    if !names.is_empty() {
+        build::check_privileges(client, &run.config.target_schema).await?;
+    }
     Ok(())
 }
 
 /// Installs triggers, then makes sure that the schema is still the one that was surveyed.
-async fn install(run: &Run, survey: &Survey) -> Result<(triggers::Installed, Anchor, i64), Error> {
+async fn install(
+    run: &Run,
+    survey: &Survey,
+    place: Option<Place>,
+) -> Result<(triggers::Installed, Anchor, SourceState), Error> {
     let wanted = survey.catalog.clone();
     let done = run
         .source
         .run(move |source| {
-            let installed = triggers::install(source, &wanted)?;
+            let installed = triggers::install(source, &wanted, place.as_ref())?;
             let survey = source.survey()?;
             if survey.catalog.tables != wanted.tables || survey.catalog.views != wanted.views {
                 return Err(source::Error::SchemaChanged);
             }
             source.accept_schema(survey.schema_version);
             let head = source.head()?.ok_or(Broken::ChangelogGone)?;
-            Ok((installed, head, survey.schema_version))
+            let now = SourceState {
+                schema_version: Some(survey.schema_version),
+                file: Some(source.file_id()),
+            };
+            Ok((installed, head, now))
         })
         .await?;
     if done.0.is_first {
@@ -270,6 +327,7 @@ struct BeginWith<'a> {
     known: Vec<KnownTable>,
     stored: Option<&'a Stored>,
     installed: &'a triggers::Installed,
+    now: &'a SourceState,
 }
 
 /// Makes the target tables that are not there, and makes anew those whose source changed shape or
@@ -281,12 +339,10 @@ async fn create(
     ddl: &Ddl,
     begun: BeginWith<'_>,
     head: Anchor,
-    schema_version: i64,
 ) -> Result<Plan, Error> {
     let mut mappings = Vec::new();
     let mut wanted = Vec::new();
-    let rowids_may_have_moved =
-        begun.stored.is_some_and(|stored| stored.schema_version != Some(schema_version));
+    let rowids_may_have_moved = begun.stored.is_some_and(|stored| stored.source != *begun.now);
     for table in &survey.catalog.tables {
         let Some(made) = ddl.tables.iter().find(|made| made.source == table.name) else { continue };
         let id = begun.installed.tables[&table.name];
@@ -343,7 +399,7 @@ fn reason_to_begin_again(
         return Some("its triggers were missing or out of date, writes may have gone unseen");
     }
     if table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
-        return Some("it has no key, and VACUUM may have renumbered its rows");
+        return Some("it has no key, and VACUUM or a reload may have renumbered its rows");
     }
     None
 }

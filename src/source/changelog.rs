@@ -19,7 +19,7 @@ use super::{Broken, Error, Journal, Source, storage, triggers};
 use crate::batch::{
     Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
 };
-use crate::change::{Anchor, Lineage, Position};
+use crate::change::{Anchor, Lineage, Place, Position};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
 use crate::table::{Ident, Key};
@@ -67,7 +67,11 @@ pub(super) fn head(conn: &Connection) -> Result<Option<Anchor>, Error> {
 
 /// Proves, inside the caller's read transaction, that the file still holds the history up to
 /// `anchor`. Returns the head.
-fn prove(conn: &Connection, expected: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+pub(super) fn prove(
+    conn: &Connection,
+    expected: &Lineage,
+    anchor: Anchor,
+) -> Result<Anchor, Error> {
     let Some(found) = triggers::lineage(conn)? else {
         return Err(Broken::ChangelogGone.into());
     };
@@ -99,9 +103,9 @@ fn prove(conn: &Connection, expected: &Lineage, anchor: Anchor) -> Result<Anchor
 
 impl Source {
     /// Proves the lineage without reading anything; returns the head.
-    pub fn prove(&mut self, lineage: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+    pub fn prove(&mut self, place: &Place) -> Result<Anchor, Error> {
         self.follow_path()?;
-        self.reading(|conn| prove(conn, lineage, anchor))
+        self.reading(|conn| prove(conn, &place.lineage, place.anchor))
     }
 
     /// Declares the schema, as it is now, to be the one the plan was made from.

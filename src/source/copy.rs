@@ -13,10 +13,10 @@ use rusqlite::{
     Connection, OptionalExtension, Row as SqliteRow, types::ToSqlOutput, types::ValueRef,
 };
 
-use super::changelog::{Plan, encode_columns, schema_version, select_list};
+use super::changelog::{Plan, encode_columns, prove, schema_version, select_list};
 use super::{Error, Source, storage};
 use crate::batch::{Quarantined, encode_row, key_json};
-use crate::change::Position;
+use crate::change::{Place, Position};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::{Ident, Key, Table};
@@ -78,6 +78,19 @@ pub enum ChunkRead {
         /// The type that holds both.
         to: PgType,
     },
+}
+
+/// What one read of a lane may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a> {
+    /// Where to go on.
+    pub after: &'a Cursor,
+    /// Stop adding rows beyond this many bytes.
+    pub bytes_max: usize,
+    /// A value that does not fit may widen its column.
+    pub may_widen: bool,
+    /// What the target has: the file must still hold it, or no row is read.
+    pub place: Option<&'a Place>,
 }
 
 /// A table is split into lanes when its rowids span more than this.
@@ -156,28 +169,30 @@ impl Source {
 
     /// Reads the next rows of a lane in one read transaction.
     ///
-    /// Ends after `bytes_max` or when the hold time is over, whichever comes first; at least one
-    /// row is read. Fails with [`Error::SchemaChanged`] if the schema is not the accepted one:
+    /// Ends after [`Slice::bytes_max`] or when the hold time is over, whichever comes first; at least one
+    /// row is read. The lineage is proven in the same transaction: a file that was put in the place
+    /// of the one that is being copied gives no row. Fails with [`Error::SchemaChanged`] if the schema is not the accepted one:
     /// VACUUM may have renumbered rowids under the cursor.
     pub fn chunk(
         &mut self,
         plan: &Plan,
         lane: &Lane,
-        after: &Cursor,
-        bytes_max: usize,
-        may_widen: bool,
+        slice: Slice<'_>,
     ) -> Result<ChunkRead, Error> {
         self.follow_path()?;
         let hold_max = self.pace()?.hold_max;
         let accepted = self.schema_version;
         let mapping = &plan.mappings[lane.table];
         let read = self.reading(|conn| {
+            if let Some(place) = slice.place {
+                prove(conn, &place.lineage, place.anchor)?;
+            }
             if Some(schema_version(conn)?) != accepted {
                 return Err(Error::SchemaChanged);
             }
             let begun = Instant::now();
             let is_late = || hold_max < begun.elapsed();
-            read_chunk(conn, mapping, lane, after, bytes_max, may_widen, is_late)
+            read_chunk(conn, mapping, lane, slice, is_late)
         })?;
         failpoint::hit(failpoint::COPY_CHUNK_READ);
         Ok(read)
@@ -303,12 +318,11 @@ fn read_chunk(
     conn: &Connection,
     mapping: &Mapping,
     lane: &Lane,
-    after: &Cursor,
-    bytes_max: usize,
-    may_widen: bool,
+    slice: Slice<'_>,
     is_late: impl Fn() -> bool,
 ) -> Result<ChunkRead, Error> {
     let doing = "read a chunk";
+    let Slice { after, bytes_max, may_widen, .. } = slice;
     let read_at = super::changelog::head(conn)?.map_or(Position(0), |head| head.position);
     let mut chunk = Chunk {
         lane: lane.clone(),

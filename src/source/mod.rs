@@ -21,6 +21,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::unistd::AccessFlags;
+
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -36,6 +40,14 @@ pub enum Error {
     Missing {
         /// The path as given.
         path: PathBuf,
+    },
+    /// The path cannot be followed.
+    #[error("cannot look at {}", path.display())]
+    Hidden {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A path that cannot be a database.
     #[error("{} is {what}, not a SQLite database", path.display())]
@@ -54,7 +66,13 @@ pub enum Error {
     /// The file, or its directory, cannot be written by this user.
     #[error("{} cannot be written by this user", path.display())]
     ReadOnly {
-        /// The path as given.
+        /// The file, or its directory if that is the reason.
+        path: PathBuf,
+    },
+    /// The file cannot be read by this user.
+    #[error("{} cannot be read by this user", path.display())]
+    Unreadable {
+        /// The file.
         path: PathBuf,
     },
     /// The file has several names.
@@ -177,6 +195,24 @@ pub enum Broken {
 }
 
 impl Error {
+    /// Whether a file that is just being written by somebody's `cp` could look like this.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        let torn = [
+            ErrorCode::DatabaseCorrupt,
+            ErrorCode::NotADatabase,
+            ErrorCode::SystemIoFailure,
+            ErrorCode::CannotOpen,
+        ];
+        match self {
+            Self::Lineage(_) | Self::NotADatabase { .. } => true,
+            Self::Sqlite { source, .. } => {
+                source.sqlite_error_code().is_some_and(|code| torn.contains(&code))
+            }
+            Self::Schema { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { doing },
@@ -237,7 +273,11 @@ const STATEMENTS_KEPT: usize = 4_096;
 pub struct Source {
     pub(crate) conn: Connection,
     path: PathBuf,
+    /// Where the path leads: symbolic links are resolved, as SQLite resolves them.
+    file: PathBuf,
     identity: (u64, u64),
+    /// What the main file looked like when it was last looked at.
+    traces: Option<Traces>,
     /// The `schema_version` under which the triggers were last found whole.
     pub(crate) schema_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
@@ -249,14 +289,16 @@ impl Source {
     ///
     /// Nothing is written. The checks look at the path only by `stat`.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let identity = check_path(path)?;
+        let (file, identity) = check_path(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn =
             Connection::open_with_flags(path, flags).map_err(Error::sqlite("open the source"))?;
         let mut source = Self {
             conn,
             path: path.to_path_buf(),
+            file,
             identity,
+            traces: Traces::of(path),
             schema_version: None,
             last_commit: Cell::new(None),
         };
@@ -338,10 +380,24 @@ impl Source {
     /// Opens the path anew if it leads to another file, so that the next lineage proof looks at
     /// what the application looks at.
     pub fn follow_path(&mut self) -> Result<(), Error> {
-        if !self.has_moved() {
-            return Ok(());
+        if self.has_moved() {
+            tracing::info!("the path of the source leads to another file now; looking at that one");
+            return self.reopen();
         }
-        tracing::info!("the path of the source leads to another file now; looking at that one");
+        let traces = Traces::of(&self.path);
+        if traces != self.traces {
+            self.traces = traces;
+            // In WAL mode SQLite keeps pages as long as the -wal says that nothing was committed;
+            // a copy put over the file says nothing there. The proof must look at the disk.
+            self.conn
+                .execute_batch("pragma shrink_memory")
+                .map_err(Error::sqlite("drop cached pages"))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the path anew, with nothing remembered of the file that was open.
+    pub fn reopen(&mut self) -> Result<(), Error> {
         *self = Self::open(&self.path).map_err(|error| match error {
             Error::Missing { .. } | Error::NotAFile { .. } | Error::NotADatabase { .. } => {
                 Broken::Gone { why: error.to_string() }.into()
@@ -349,6 +405,20 @@ impl Source {
             other => other,
         })?;
         Ok(())
+    }
+
+    /// Names the file itself: device, inode and, because inodes are used again, its birth where
+    /// the file system knows it. Another file may hold the same rows under other rowids, as after
+    /// a dump and reload.
+    pub fn file_id(&self) -> String {
+        let born = std::fs::metadata(&self.file).and_then(|found| found.created()).ok();
+        let born = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        format!(
+            "{}:{}:{}",
+            self.identity.0,
+            self.identity.1,
+            born.map_or(0, |born| born.as_nanos())
+        )
     }
 
     /// Moves on every commit of another connection
@@ -370,7 +440,7 @@ impl Source {
     /// DELETE mode removes the journal at commit and TRUNCATE empties it; PERSIST and MEMORY leave
     /// no such trace, and a reader there takes its chance.
     fn is_being_written(&self) -> bool {
-        let mut journal = self.path.as_os_str().to_owned();
+        let mut journal = self.file.as_os_str().to_owned();
         journal.push("-journal");
         std::fs::metadata(journal).is_ok_and(|journal| 0 < journal.len())
     }
@@ -470,11 +540,46 @@ pub(crate) fn storage(value: ValueRef<'_>) -> Storage<'_> {
     }
 }
 
-fn check_path(path: &Path) -> Result<(u64, u64), Error> {
+/// What `stat` tells of the main file: enough to see that somebody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traces {
+    identity: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Traces {
+    /// Looks at the path; `None` if it leads nowhere.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            identity: (found.dev(), found.ino()),
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+
+    /// Whether both are of one file with one length: nobody is copying it.
+    pub fn is_at_rest_since(&self, before: &Self) -> bool {
+        (self.identity, self.bytes) == (before.identity, before.bytes)
+    }
+}
+
+/// Where the path leads, and which file that is. The file is not opened.
+fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
     let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
-    let found = match std::fs::metadata(path) {
+    let looked = std::fs::metadata(path).and_then(|found| Ok((found, path.canonicalize()?)));
+    let (found, file) = match looked {
         Ok(found) => found,
-        Err(_) => return Err(Error::Missing { path: path.to_path_buf() }),
+        Err(error) => {
+            use std::io::ErrorKind::{NotADirectory, NotFound};
+            let path = path.to_path_buf();
+            return Err(match error.kind() {
+                NotFound | NotADirectory => Error::Missing { path },
+                _ => Error::Hidden { path, source: error },
+            });
+        }
     };
     let kind = found.file_type();
     if kind.is_dir() {
@@ -485,7 +590,7 @@ fn check_path(path: &Path) -> Result<(u64, u64), Error> {
     }
     if found.len() == 0 {
         // An empty file beside a -wal is a database whose first page is not checkpointed yet.
-        let mut wal = path.as_os_str().to_owned();
+        let mut wal = file.as_os_str().to_owned();
         wal.push("-wal");
         if std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0) {
             return Err(not_a_file("an empty file"));
@@ -497,7 +602,38 @@ fn check_path(path: &Path) -> Result<(u64, u64), Error> {
     if let Some(kind) = network_file_system(path) {
         return Err(Error::NetworkFileSystem { path: path.to_path_buf(), kind });
     }
-    Ok((found.dev(), found.ino()))
+    check_access(&file)?;
+    Ok((file, (found.dev(), found.ino())))
+}
+
+/// Asks the system, for the effective user, before SQLite tries: SQLite would open a file that it
+/// may not write read-only, and leave -wal and -shm files that the application cannot use.
+fn check_access(file: &Path) -> Result<(), Error> {
+    let may = |path: &Path, how| {
+        nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, how, AtFlags::AT_EACCESS)
+    };
+    let hidden = |path: &Path, error: Errno| Error::Hidden {
+        path: path.to_path_buf(),
+        source: error.into(),
+    };
+    let path = file.to_path_buf();
+    match may(file, AccessFlags::R_OK) {
+        Err(Errno::EACCES | Errno::EPERM) => return Err(Error::Unreadable { path }),
+        other => other.map_err(|error| hidden(file, error))?,
+    }
+    // A journal is made beside the file, so its directory matters as much.
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    for (path, how) in
+        [(file, AccessFlags::W_OK), (directory, AccessFlags::W_OK | AccessFlags::X_OK)]
+    {
+        match may(path, how) {
+            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
+                return Err(Error::ReadOnly { path: path.to_path_buf() });
+            }
+            other => other.map_err(|error| hidden(path, error))?,
+        }
+    }
+    Ok(())
 }
 
 /// The file systems whose locks or shared memory do not reach every process that may write

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::schema::Catalog;
 use super::{Error, Source};
-use crate::change::{Lineage, TableId};
+use crate::change::{Lineage, Place, TableId};
 use crate::failpoint;
 use crate::table::{Ident, IndexTerm, Key, Literal, OURS, Table};
 
@@ -94,10 +94,15 @@ pub fn lineage(conn: &Connection) -> Result<Option<Lineage>, Error> {
 ///
 /// Safe to repeat: where everything stands as it should, nothing is written. A crash leaves
 /// either all of it or none. Fails with [`Error::TriggerRefused`], and without a trace, if a
-/// trigger would make the application's own writes fail.
-pub fn install(source: &mut Source, catalog: &Catalog) -> Result<Installed, Error> {
+/// trigger would make the application's own writes fail. With `place`, the lineage is proven before
+/// anything is written.
+pub fn install(
+    source: &mut Source,
+    catalog: &Catalog,
+    place: Option<&Place>,
+) -> Result<Installed, Error> {
     source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
-    let outcome = install_in_one_transaction(&mut source.conn, catalog);
+    let outcome = install_in_one_transaction(&mut source.conn, catalog, place);
     source.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
     source.schema_version = None;
     outcome
@@ -106,13 +111,19 @@ pub fn install(source: &mut Source, catalog: &Catalog) -> Result<Installed, Erro
 fn install_in_one_transaction(
     conn: &mut Connection,
     catalog: &Catalog,
+    place: Option<&Place>,
 ) -> Result<Installed, Error> {
-    if let Some(installed) = standing(conn, catalog)? {
+    if let Some(installed) = standing(conn, catalog)?
+        && place.is_none_or(|place| place.lineage == installed.lineage)
+    {
         return Ok(installed);
     }
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite("begin to install"))?;
+    if let Some(place) = place {
+        super::changelog::prove(&transaction, &place.lineage, place.anchor)?;
+    }
     failpoint::hit(failpoint::INSTALL_BEGUN);
     let is_first = ensure_tables(&transaction, catalog)?;
     failpoint::hit(failpoint::INSTALL_TABLES_MADE);

@@ -48,6 +48,91 @@ pub async fn check_free(
     taken.map_or(Ok(()), |table| Err(Error::TableExists { table }))
 }
 
+/// Fails with [`Error::TableGone`] if a table that was replicated is not there.
+pub async fn check_there(
+    client: &Client,
+    target_schema: &str,
+    known: &[ledger::KnownTable],
+) -> Result<(), Error> {
+    let names: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
+    let gone: Option<String> = client
+        .query_opt(
+            "select format('%I.%I', $1::text, wanted.name) from unnest($2::text[]) wanted (name)
+              where not exists (
+                    select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                     where n.nspname = $1 and c.relname::text = wanted.name
+                       and c.relkind in ('r', 'p')) limit 1",
+            &[&target_schema, &names],
+        )
+        .await
+        .map_err(Error::query("look for the replicated tables"))?
+        .map(|row| row.get(0));
+    gone.map_or(Ok(()), |table| Err(Error::TableGone { table }))
+}
+
+/// Fails with [`Error::Privilege`] if this role may not make tables in the target schema, or not
+/// the schema `lite2pg`.
+pub async fn check_privileges(client: &Client, target_schema: &str) -> Result<(), Error> {
+    let row = client
+        .query_one(
+            "select has_database_privilege(current_database(), 'create'),
+                    (select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
+                       from pg_namespace where nspname = $1),
+                    (select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
+                       from pg_namespace where nspname = 'lite2pg'),
+                    format('%I', current_database()), format('%I', $1::text)",
+            &[&target_schema],
+        )
+        .await
+        .map_err(Error::query("ask what this role may do"))?;
+    let (may_make_schemas, target, own): (bool, Option<bool>, Option<bool>) =
+        (row.get(0), row.get(1), row.get(2));
+    let (database, schema): (String, String) = (row.get(3), row.get(4));
+    let role = role(client).await?;
+    if !may_make_schemas && (target.is_none() || own.is_none()) {
+        let name = if own.is_none() { "lite2pg" } else { &schema };
+        return Err(Error::Privilege {
+            what: format!("role {role} may not create the schema {name} in database {database}"),
+            grant: format!("grant create on database {database} to {role}"),
+        });
+    }
+    for (may, name) in [(target, schema.as_str()), (own, "lite2pg")] {
+        if may == Some(false) {
+            return Err(Error::Privilege {
+                what: format!("role {role} may not create tables in schema {name}"),
+                grant: format!("grant usage, create on schema {name} to {role}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The quoted name of the role of this session.
+pub(super) async fn role(client: &Client) -> Result<String, Error> {
+    client
+        .query_one("select format('%I', current_user)", &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("ask for the role"))
+}
+
+/// Makes a schema unless it is there: `if not exists` would ask for the privilege all the same.
+pub(super) async fn ensure_schema(client: &Client, name: &str) -> Result<(), Error> {
+    let doing = "create a schema";
+    let is_there: bool = client
+        .query_one("select exists (select 1 from pg_namespace where nspname = $1)", &[&name])
+        .await
+        .map_err(Error::query(doing))?
+        .get(0);
+    if is_there {
+        return Ok(());
+    }
+    client
+        .batch_execute(&format!("create schema {}", Ident::new(name)))
+        .await
+        .map_err(Error::query(doing))
+}
+
 /// Makes the tables of `wanted`, in one transaction; with `first`, the first position as well.
 ///
 /// A crash leaves all of it or none.
@@ -77,10 +162,7 @@ async fn create_in_transaction(
     first: Option<(&Lineage, Anchor)>,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
-    client
-        .batch_execute(&format!("create schema if not exists {}", Ident::new(target_schema)))
-        .await
-        .map_err(Error::query(doing))?;
+    ensure_schema(client, target_schema).await?;
     for table in wanted {
         let mapping = table.mapping;
         if table.is_again {

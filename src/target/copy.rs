@@ -65,13 +65,13 @@ pub async fn write_chunk(
         .await
         .map_err(Error::query(doing));
     owner?;
-    let found: i64 = client
-        .query_one("select epoch from lite2pg.position where id = 1 for share", &[])
+    let found: Option<i64> = client
+        .query_opt("select epoch from lite2pg.position where id = 1 for share", &[])
         .await
         .map_err(Error::query(doing))?
-        .get(0);
-    if found != epoch {
-        return Err(Error::TakenOver);
+        .map(|row| row.get(0));
+    if found != Some(epoch) {
+        return Err(super::ledger::lost_claim(client, epoch).await?);
     }
     failpoint::hit(failpoint::COPY_BEGUN);
     if chunk.rows != 0 {

@@ -122,7 +122,7 @@ fn triggers_are_as_reviewed_for_every_shape_of_key() {
         let mut source = Source::open(&path).expect("open the source");
         let survey = source.survey().expect("survey");
         assert_eq!(survey.catalog.skipped, [], "{name}");
-        triggers::install(&mut source, &survey.catalog).expect("install");
+        triggers::install(&mut source, &survey.catalog, None).expect("install");
         let conn = Connection::open(&path).expect("open");
         let stored: Vec<String> = conn
             .prepare(

@@ -17,7 +17,9 @@ mod ddl;
 mod capture;
 mod random;
 
+mod crash;
 mod elsewhere;
+
 mod quarantine;
 
 mod reach;

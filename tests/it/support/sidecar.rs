@@ -95,7 +95,7 @@ impl Launch {
     }
 
     /// Runs as another user; only root can.
-    pub fn as_user(mut self, uid: u32, gid: u32) -> Self {
+    pub fn by_user(mut self, uid: u32, gid: u32) -> Self {
         self.0.gid(gid).uid(uid);
         self
     }
