@@ -109,7 +109,7 @@ async fn lay_out(run: &Run, session: &Session) -> Result<(VecDeque<Task>, u64), 
     let mut progress = ledger::progress(&session.client).await?;
     let lanes_max = i32::try_from(run.config.copy_connections).unwrap_or(i32::MAX);
     let mut tasks = VecDeque::new();
-    let mut to_walk = 0;
+    let mut to_walk: u64 = 0;
     for (table, mapping) in session.plan.mappings.iter().enumerate() {
         let is_copying =
             known.iter().any(|known| known.id == mapping.id && known.state == "copying");
@@ -131,7 +131,8 @@ async fn lay_out(run: &Run, session: &Session) -> Result<(VecDeque<Task>, u64), 
             })?;
             let lane = Lane { table, number: lane.lane, until: lane.until };
             let walk = ends.and_then(|ends| walk(&cursor, lane.until, ends));
-            to_walk += walk.map_or(0, |walk| walk.ahead());
+            // Keys may span all of 64 bits, in many tables.
+            to_walk = to_walk.saturating_add(walk.map_or(0, |walk| walk.ahead()));
             tasks.push_back(Task { lane, cursor, walk });
         }
     }

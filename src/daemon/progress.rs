@@ -70,7 +70,11 @@ impl Tally {
     pub fn add(&self, rows: u64, bytes: u64, walked: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.walked.fetch_add(walked, Ordering::Relaxed);
+        // Keys may span all of 64 bits, in many tables.
+        let sum = |sum: u64| Some(sum.saturating_add(walked));
+        self.walked
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum)
+            .expect("the sum is always given");
     }
 
     /// Rows committed in this run.
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(left(&tally), None, "nothing is done: nothing is said");
         tally.add(10, 100, 250);
         assert_eq!(left(&tally), Some(Duration::from_secs(180)));
-        tally.add(10, 100, 5_000);
+        tally.add(10, 100, u64::MAX);
         assert_eq!(left(&tally), Some(Duration::ZERO), "never below zero");
         assert_eq!(Tally::begin(0).share(), None);
     }
