@@ -114,6 +114,9 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
             Ok::<_, source::Error>((head, lineage, lag_ms))
         })
         .await?;
+    let is_same_history = stored.as_ref().is_some_and(|stored| {
+        Some(&stored.lineage) == lineage.as_ref() && applied <= head && head.is_some()
+    });
     let mut status = Status {
         phase: stored.as_ref().map(|stored| stored.phase),
         consistent: stored.as_ref().is_some_and(|stored| stored.is_consistent),
@@ -128,17 +131,13 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
         fallback: Fallback { state: "CLOSED", reason: "not cut over" },
         incidents: Vec::new(),
         objects: Vec::new(),
-        is_same_history: stored
-            .as_ref()
-            .is_some_and(|stored| Some(&stored.lineage) == lineage.as_ref()),
+        is_same_history,
     };
     if let Some(stored) = &stored {
         read_target(client, &stored.target_schema, &mut status).await?;
     }
-    let same_lineage =
-        stored.as_ref().is_none_or(|stored| Some(&stored.lineage) == lineage.as_ref());
     let is_alone = has_ledger && !ledger::is_someone_at_work(client).await?;
-    status.waiting_for = waiting_for(&status, same_lineage, is_alone);
+    status.waiting_for = waiting_for(&status, is_alone);
     Ok(status)
 }
 
@@ -192,11 +191,11 @@ async fn read_target(
     Ok(())
 }
 
-fn waiting_for(status: &Status, same_lineage: bool, is_alone: bool) -> Option<String> {
+fn waiting_for(status: &Status, is_alone: bool) -> Option<String> {
     let Some(phase) = status.phase else {
         return Some("replication has not begun: `lite2pg run` begins it".to_owned());
     };
-    if !same_lineage {
+    if !status.is_same_history {
         return Some("the source is not the file that the target was fed from".to_owned());
     }
     if is_alone && (0 < status.lag_changes || phase != Phase::Streaming) {

@@ -220,6 +220,9 @@ fn status_has_the_shape_that_is_documented() {
     stdout(&call(&["run", "--until-caught-up"]), 0);
     let read = redacted(&stdout(&call(&["status"]), 0));
     assert_same(&golden("status/in_step.txt"), &read);
+    conn.execute_batch("delete from _lite2pg_changelog").expect("empty the changelog");
+    let read = redacted(&stdout(&call(&["status"]), 0));
+    assert_same(&golden("status/went_back.txt"), &read);
     stdout(&lite2pg(directory, &["uninstall", "--source", "shop.db"]), 0);
     let read = redacted(&stdout(&call(&["status"]), 0));
     assert_same(&golden("status/uninstalled.txt"), &read);
