@@ -20,3 +20,6 @@ mod random;
 mod reach;
 mod reach_psql;
 mod reach_tls;
+
+mod server_faults;
+mod single_writer;
