@@ -303,7 +303,7 @@ impl Worker {
         if let Err(error) = line.attendant.attend(written).await {
             let mappings = &self.shared.plan.mappings;
             let schema = &self.config.target_schema;
-            return Err(explain(&line.client, schema, mappings, error).await.into());
+            return Err(explain(&line.client, true, schema, mappings, error).await.into());
         }
         Ok(Turn::Done)
     }

@@ -161,8 +161,9 @@ impl Stream {
                 self.tail(run).await
             }
             Err(error) => {
-                let (client, schema) = (self.applier.client(), &run.config.target_schema);
-                Err(explain(client, schema, &self.plan.mappings, error).await.into())
+                let (client, is_open) = (self.applier.client(), self.applier.is_pending());
+                let (schema, mappings) = (&run.config.target_schema, &self.plan.mappings);
+                Err(explain(client, is_open, schema, mappings, error).await.into())
             }
         }
     }

@@ -60,6 +60,26 @@ const SETTINGS: &[(&str, &str)] = &[
     ("synchronous_commit", "on"),
 ];
 
+/// How the server finds out that we are gone, so that our locks are not there for ever. A server
+/// that waits for a lock or for a disk does not look at the line: it is told to look every two
+/// seconds (PostgreSQL 14 and later, not on every system). The others find a host that vanished
+/// within a minute rather than in hours; on a socket of the same machine they mean nothing. What a
+/// server does not have is left out.
+const FAREWELL: &str = "
+do $$
+declare wanted text[] := array[
+    'client_connection_check_interval', '2s', 'tcp_keepalives_idle', '30',
+    'tcp_keepalives_interval', '10', 'tcp_keepalives_count', '3', 'tcp_user_timeout', '60000'];
+begin
+    for n in 1 .. pg_catalog.array_length(wanted, 1) by 2 loop
+        begin
+            perform pg_catalog.set_config(wanted[n], wanted[n + 1], false);
+        exception when undefined_object or invalid_parameter_value or feature_not_supported then
+            null;
+        end;
+    end loop;
+end $$";
+
 /// What the server says about itself, in one row.
 const FACTS: &str = "\
 select pg_catalog.current_setting('server_version_num') as version,
@@ -528,7 +548,7 @@ async fn check(client: &Client, conninfo: &ConnInfo, endpoint: &Endpoint) -> Res
             }
         }
     }
-    Ok(())
+    client.batch_execute(FAREWELL).await.map_err(failed)
 }
 
 /// One statement that sets what this server knows of [`SETTINGS`] and returns what became of it.

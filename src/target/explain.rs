@@ -10,7 +10,6 @@ use tokio_postgres::types::Oid;
 
 use super::{Error, Said};
 use crate::mapping::Mapping;
-use crate::table::Ident;
 
 /// Triggers of others that fire in this session, with what their function is called in an error's
 /// context.
@@ -26,18 +25,21 @@ const TRIGGERS: &str = "
                                   when 'replica' then 'R'::\"char\" else 'O'::\"char\" end)
      order by t.tgname";
 
-/// How many of the columns that we write are there, and of the type that we write.
+/// How many of the columns that we write are there, and of the type that we write; and how the
+/// table is written.
 const COLUMNS: &str = "
-    select count(*)
-      from pg_attribute a
-      join unnest($2::text[], $3::oid[]) as ours (name, type) on a.attname = ours.name
-     where a.attrelid = to_regclass($1) and not a.attisdropped and a.atttypid = ours.type";
+    select count(a.attname), format('%I.%I', $1::text, $2::text)
+      from unnest($3::text[], $4::oid[]) as ours (name, type)
+      left join pg_attribute a
+             on a.attname = ours.name and a.atttypid = ours.type and not a.attisdropped
+            and a.attrelid = to_regclass(format('%I.%I', $1::text, $2::text))";
 
 /// Names who was behind `error`, if it is a trigger or an altered table.
 ///
-/// Rolls back whatever transaction is open: the failed statement has ended it already.
+/// With `is_open` the statement failed inside a transaction, which is rolled back first.
 pub async fn explain(
     client: &Client,
+    is_open: bool,
     target_schema: &str,
     mappings: &[Mapping],
     error: Error,
@@ -46,7 +48,7 @@ pub async fn explain(
         return error;
     }
     let Error::Query { doing, source } = error else { return error };
-    let found = match look(client, target_schema, mappings, &source).await {
+    let found = match look(client, is_open, target_schema, mappings, &source).await {
         Ok(found) => found,
         // The first error is the one to tell.
         Err(error) => {
@@ -68,13 +70,16 @@ enum Found {
 
 async fn look(
     client: &Client,
+    is_open: bool,
     target_schema: &str,
     mappings: &[Mapping],
     said: &Said,
 ) -> Result<Option<Found>, tokio_postgres::Error> {
     let Some(error) = said.0.as_db_error() else { return Ok(None) };
-    if let Some(context) = error.where_() {
+    if is_open {
         client.batch_execute("rollback").await?;
+    }
+    if let Some(context) = error.where_() {
         for row in client.query(TRIGGERS, &[&target_schema]).await? {
             let function: String = row.get(2);
             if context.contains(&function) {
@@ -92,16 +97,17 @@ async fn look(
     if !is_about_shape {
         return Ok(None);
     }
-    client.batch_execute("rollback").await?;
     for mapping in mappings {
-        let table = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
         let names: Vec<&str> =
             mapping.columns.iter().map(|column| column.target.as_str()).collect();
         let types: Vec<Oid> = mapping.columns.iter().map(|column| column.pg.oid()).collect();
         let whole = i64::try_from(names.len()).expect("a table has at most 1,600 columns");
-        let there: i64 = client.query_one(COLUMNS, &[&table, &names, &types]).await?.get(0);
-        if there < whole {
-            return Ok(Some(Found::Altered { table, name: mapping.target.clone() }));
+        let row = client
+            .query_one(COLUMNS, &[&target_schema, &mapping.target, &names, &types])
+            .await?;
+        if row.get::<_, i64>(0) < whole {
+            let (table, name) = (row.get(1), mapping.target.clone());
+            return Ok(Some(Found::Altered { table, name }));
         }
     }
     Ok(None)

@@ -28,3 +28,5 @@ mod reach_tls;
 
 mod demo;
 mod golden;
+mod server_faults;
+mod single_writer;

@@ -54,16 +54,20 @@ pub struct Target {
 impl Target {
     /// Connects, or fails the test.
     pub fn connect(url: &str) -> Self {
+        Self::try_connect(url).unwrap_or_else(|error| {
+            panic!("cannot connect to {url}: {error:?}; set TEST_POSTGRES_URL")
+        })
+    }
+
+    /// Connects, if somebody is there.
+    pub fn try_connect(url: &str) -> Result<Self, tokio_postgres::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs no more than a descriptor");
-        let (client, connection) =
-            runtime.block_on(tokio_postgres::connect(url, NoTls)).unwrap_or_else(|error| {
-                panic!("cannot connect to {url}: {error:?}; set TEST_POSTGRES_URL")
-            });
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
         runtime.spawn(connection);
-        Self { runtime, client }
+        Ok(Self { runtime, client })
     }
 
     /// The rows of the last statement that gave any, in text form.

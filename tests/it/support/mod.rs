@@ -6,5 +6,6 @@
 
 pub mod cluster;
 pub mod proxy;
+pub mod scene;
 pub mod sidecar;
 pub mod workload;

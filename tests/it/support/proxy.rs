@@ -204,7 +204,12 @@ impl Proxy {
         let mut state = self.shared.lock();
         while !is_reached(&state.counts) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the proxy waited in vain: {:?}", state.counts);
+            if left.is_zero() {
+                let counts = state.counts;
+                // A panic under the lock would take every connection's thread with it.
+                drop(state);
+                panic!("the proxy waited in vain: {counts:?}");
+            }
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.expect("no thread panics while it holds the lock").0;
         }
