@@ -18,6 +18,7 @@ mod capture;
 mod random;
 
 mod crash;
+mod lineage;
 
 mod quarantine;
 
