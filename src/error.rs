@@ -173,10 +173,16 @@ impl From<source::Error> for Report {
 
 /// What happened, and the choices.
 fn lineage_stop(broken: &source::Broken) -> Report {
-    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, Gone, OtherLineage, WentBack};
+    use source::Broken::{
+        AnchorGone, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage, WentBack,
+    };
     let what_it_means = match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
         Gone { .. } => "The file was removed, or something else was put in its place.",
+        Mixed => {
+            "SQLite reads the new file through the old -wal, and so does the application: what it \
+             shows is neither of the two."
+        }
         OtherLineage { .. } => "This is another database than the one the target was fed from.",
         WentBack { .. } => {
             "An older copy of the database was put in its place: changes that the target has are \
@@ -207,8 +213,8 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Connect, InUse, Moved, NewerFormat, OtherSource, Position, Privilege, PutBack, Query,
-            Stricter, TableExists, TableGone, TakenOver,
+            Closed, Connect, InUse, Moved, NewerFormat, OtherSource, Position, Privilege, PutBack,
+            Query, Stricter, TableExists, TableGone, TakenOver,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -259,7 +265,7 @@ impl From<target::Error> for Report {
                 Exit::Usage,
                 Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
             ),
-            Query { .. } | Moved | PutBack | Stricter { .. } => (Exit::Unknown, None),
+            Query { .. } | Closed | Moved | PutBack | Stricter { .. } => (Exit::Unknown, None),
         };
         Self::of(exit, &error, hint)
     }

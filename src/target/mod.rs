@@ -36,6 +36,9 @@ pub enum Error {
         #[source]
         source: Said,
     },
+    /// The session ended while nothing was asked of it.
+    #[error("the target closed the connection")]
+    Closed,
     /// Another sidecar has claimed the target.
     #[error("another lite2pg has taken over this target")]
     TakenOver,
@@ -173,7 +176,7 @@ impl Error {
             Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry,
             Self::Query { source, .. } => connect::is_transient(&source.0),
             // The position is read anew at the beginning of a session.
-            Self::Moved | Self::PutBack => true,
+            Self::Moved | Self::PutBack | Self::Closed => true,
             _ => false,
         }
     }

@@ -72,9 +72,12 @@ impl Pair {
         let target = self.target();
         let tables = target.query(
             "select format('%I.%I', schemaname, tablename) from pg_tables
-              where schemaname in ('public', 'lite2pg') order by 1",
+              where schemaname in ('public', 'lite2pg') and tablename <> 'position' order by 1",
         );
-        let mut lines = Vec::new();
+        // Claiming the target is no change of what it holds.
+        let sql = "select to_jsonb(p) - 'epoch' from lite2pg.position p";
+        let position = target.try_query(sql).unwrap_or_default();
+        let mut lines: Vec<String> = position.iter().map(|row| format!("{row:?}")).collect();
         for table in tables {
             let name = table[0].clone().expect("a table has a name");
             let rows = target.query(&format!("select t::text from {name} t order by 1"));
@@ -107,13 +110,19 @@ impl Pair {
     /// Waits until a live run has applied everything, and compares.
     fn converge(&self, sidecar: &mut Sidecar) {
         let target = self.target();
+        let sql = "select applied, consistent, phase from lite2pg.position";
+        let mut last = None;
         let reached = sidecar.until(|| {
-            let head: i64 = ask(&self.file, "select max(seq) from _lite2pg_changelog")?;
-            let sql = format!(
-                "select 1 from lite2pg.position where consistent and applied = {head}
-                and phase = 'streaming'"
-            );
-            (!target.try_query(&sql).ok()?.is_empty()).then_some(())
+            let head: Option<i64> = ask(&self.file, "select max(seq) from _lite2pg_changelog");
+            let standing = target.try_query(sql).ok().and_then(|rows| rows.into_iter().next());
+            let place = (head, standing);
+            if last.as_ref() != Some(&place) {
+                eprintln!("(head, position): {place:?}");
+                last = Some(place.clone());
+            }
+            let (Some(head), Some(standing)) = place else { return None };
+            let goal = [head.to_string(), "t".to_owned(), "streaming".to_owned()].map(Some);
+            (standing == goal).then_some(())
         });
         assert!(reached.is_some(), "lite2pg ended: {}", sidecar.stderr());
         self.judge();
@@ -298,15 +307,33 @@ fn another_database_in_its_place_stops_the_run_and_is_not_written_to() {
 
 #[test]
 fn another_database_renamed_over_the_file_stops_a_live_run() {
+    for journal in ["wal", "delete"] {
+        let pair = Pair::in_step(journal);
+        let other = pair.beside("other");
+        workload::create(&other, &Options { journal: "delete", ..pair.options.clone() });
+        pair.assert_live_stops(4, &["the changelog is gone", CHOICES], || {
+            let wal = pair.beside("source.db-wal");
+            if wal.exists() {
+                std::fs::remove_file(&wal).expect("the directory is ours");
+            }
+            std::fs::rename(&other, &pair.file).expect("rename over the source");
+        });
+        let ours = "select count(*) from sqlite_schema where name glob '_lite*'";
+        let ours: i64 = ask(&pair.file, ours).expect("the file is a database");
+        assert_eq!(ours, 0, "the other database was written to");
+    }
+}
+
+/// The mixture passes SQLite's own checks, and the -wal may hold the whole changelog.
+#[test]
+fn another_database_under_the_old_wal_stops_a_live_run() {
     let pair = Pair::in_step("wal");
     let other = pair.beside("other");
     workload::create(&other, &Options { journal: "delete", ..pair.options.clone() });
-    pair.assert_live_stops(4, &["the changelog is gone", CHOICES], || {
+    let parts = ["beside the -wal of the old one", "neither of the two", CHOICES];
+    pair.assert_live_stops(4, &parts, || {
         std::fs::rename(&other, &pair.file).expect("rename over the source");
     });
-    let ours: i64 = ask(&pair.file, "select count(*) from sqlite_schema where name glob '_lite*'")
-        .expect("the file is a database");
-    assert_eq!(ours, 0, "the other database was written to");
 }
 
 #[test]
@@ -482,4 +509,185 @@ fn a_dump_and_reload_is_harmless_before_and_under_a_run() {
     pair.source("update event set line = line || '?' where rowid % 3 = 0");
     pair.converge(&mut sidecar);
     sidecar.terminate().expect_code(0);
+}
+
+/// The server's own copy of the target, as a restore would bring it back.
+struct Snapshot<'a> {
+    pair: &'a Pair,
+    name: String,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Nobody may be connected to the target meanwhile.
+    fn take(pair: &'a Pair) -> Self {
+        let name = format!("{}_older", pair.database.name());
+        let upkeep = Self { pair, name };
+        upkeep.run(&format!("create database {} template {}", upkeep.name, pair.database.name()));
+        upkeep
+    }
+
+    /// Puts it in the target's place, whoever is connected there.
+    fn put_back(self) {
+        self.run(&format!("drop database {} with (force)", self.pair.database.name()));
+        self.run(&format!("alter database {} rename to {}", self.name, self.pair.database.name()));
+    }
+
+    fn run(&self, sql: &str) {
+        let url = self.pair.url().replace(self.pair.database.name(), "postgres");
+        Target::connect(&url).run(sql);
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.run(&format!("drop database if exists {} with (force)", self.name));
+    }
+}
+
+#[test]
+fn a_target_put_back_to_an_older_state_is_caught_up_by_the_next_run() {
+    let pair = Pair::in_step("wal");
+    let older = Snapshot::take(&pair);
+    pair.write();
+    pair.catch_up();
+    pair.write();
+    older.put_back();
+    pair.catch_up();
+    pair.judge();
+}
+
+/// The older state holds an older epoch: no other sidecar has taken over.
+#[test]
+fn a_target_put_back_under_a_live_run_is_caught_up_by_it() {
+    let pair = Pair::in_step("wal");
+    let older = Snapshot::take(&pair);
+    pair.write();
+    let mut sidecar = pair.stream();
+    pair.converge(&mut sidecar);
+    let epoch = |pair: &Pair| -> i64 {
+        let rows = pair.target().query("select epoch from lite2pg.position");
+        rows[0][0].as_ref().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    let before = epoch(&pair);
+    older.put_back();
+    pair.write();
+    pair.converge(&mut sidecar);
+    assert!(before < epoch(&pair), "whoever held the older epoch could still write");
+    let incidents = pair.target().query("select kind from lite2pg.incidents");
+    assert_eq!(incidents, [[Some("target_put_back".to_owned())]]);
+    sidecar.terminate().expect_code(0);
+}
+
+/// A restore into the database that is there: the session lives on and finds an older position.
+#[test]
+fn a_target_put_back_within_a_session_is_caught_up_by_it() {
+    let pair = Pair::in_step("wal");
+    let target = pair.target();
+    target.run(
+        "create schema kept;
+        create table kept.position as table lite2pg.position;
+        create table kept.account as table public.account;
+        create table kept.counter as table public.counter",
+    );
+    let mut sidecar = pair.stream();
+    let change = "update account set balance = balance - 1 where id = 1;
+        update account set balance = balance + 1 where id = 2;
+        insert into counter values ('new', 1) on conflict do update set hits = hits + 1";
+    pair.source(change);
+    pair.converge(&mut sidecar);
+    target.run(
+        "begin; set local session_replication_role = replica;
+        delete from public.account; insert into public.account table kept.account;
+        delete from public.counter; insert into public.counter table kept.counter;
+        delete from lite2pg.position; insert into lite2pg.position table kept.position;
+        commit; drop schema kept cascade",
+    );
+    pair.source(change);
+    pair.converge(&mut sidecar);
+    sidecar.terminate().expect_code(0);
+}
+
+#[test]
+fn a_target_older_than_the_changelog_reaches_stops_the_run() {
+    let pair = Pair::in_step("delete");
+    let older = Snapshot::take(&pair);
+    pair.write();
+    pair.catch_up();
+    pair.source(
+        "delete from _lite2pg_changelog
+        where seq < (select max(seq) from _lite2pg_changelog)",
+    );
+    older.put_back();
+    pair.assert_stops(4, &["does not hold the applied entry", "The target is older", CHOICES]);
+}
+
+const RESTORE: &str = "hint: Nothing was applied. Either restore it from a backup of the target";
+
+#[test]
+fn a_target_that_was_dropped_and_made_anew_stops_a_live_run_and_is_filled_by_the_next() {
+    let pair = Pair::in_step("wal");
+    let upkeep = Snapshot { pair: &pair, name: "none".to_owned() };
+    let name = pair.database.name();
+    let mut sidecar = pair.stream();
+    pair.converge(&mut sidecar);
+    upkeep.run(&format!("drop database {name} with (force)"));
+    upkeep.run(&format!("create database {name} template template0 encoding 'UTF8'"));
+    sidecar.wait(LIMIT).expect_code(4).expect_error(&["the schema lite2pg is gone", RESTORE]);
+    assert!(pair.dump().is_empty(), "something was written");
+    pair.catch_up();
+    pair.judge();
+}
+
+#[test]
+fn a_target_that_was_dropped_stops_a_live_run() {
+    let pair = Pair::in_step("wal");
+    let upkeep = Snapshot { pair: &pair, name: "none".to_owned() };
+    let name = pair.database.name();
+    let sidecar = pair.stream();
+    upkeep.run(&format!("drop database {name} with (force)"));
+    sidecar.wait(LIMIT).expect_code(2).expect_error(&["has no database", "hint: Create it"]);
+    upkeep.run(&format!("create database {name} template template0 encoding 'UTF8'"));
+}
+
+#[test]
+fn a_ledger_that_lost_something_stops_the_run() {
+    let harms = [
+        ("delete from lite2pg.position", 4, "the position row is gone", RESTORE),
+        ("drop table lite2pg.position", 4, "table lite2pg.position is gone", RESTORE),
+        ("drop table lite2pg.tables cascade", 4, "table lite2pg.tables is gone", RESTORE),
+        ("drop table lite2pg.quarantine", 4, "table lite2pg.quarantine is gone", RESTORE),
+        ("drop table public.item", 4, "no public.item any more", RESTORE),
+        ("alter table public.item rename to thing", 4, "no public.item any more", RESTORE),
+        ("drop schema lite2pg cascade", 1, "which lite2pg did not make", "Nothing was written"),
+        ("insert into lite2pg.format values (99)", 2, "has format 99", "newer lite2pg"),
+    ];
+    for (sql, code, said, hint) in harms {
+        let pair = Pair::in_step("wal");
+        pair.write();
+        pair.target().run(sql);
+        pair.assert_stops(code, &[said, hint]);
+    }
+}
+
+#[test]
+fn a_ledger_that_is_lost_under_a_live_run_stops_it() {
+    let harms = [
+        ("delete from lite2pg.position", "the position row is gone"),
+        ("drop table lite2pg.position", "table lite2pg.position is gone"),
+        ("drop schema lite2pg cascade", "the schema lite2pg is gone"),
+        ("drop table public.account", "no public.account any more"),
+    ];
+    for (sql, said) in harms {
+        let pair = Pair::in_step("wal");
+        let mut sidecar = pair.stream();
+        pair.converge(&mut sidecar);
+        pair.target().run(sql);
+        let before = pair.dump();
+        pair.source("update account set balance = balance + 1");
+        let ended = sidecar.wait(LIMIT).expect_code(4).expect_error(&[said, RESTORE]);
+        assert_eq!(before, pair.dump(), "the target was touched: {ended}");
+    }
 }
