@@ -175,10 +175,16 @@ impl From<source::Error> for Report {
 
 /// What happened, and the choices.
 fn lineage_stop(broken: &source::Broken) -> Report {
-    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, Gone, OtherLineage, WentBack};
+    use source::Broken::{
+        AnchorGone, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage, WentBack,
+    };
     let what_it_means = match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
         Gone { .. } => "The file was removed, or something else was put in its place.",
+        Mixed => {
+            "SQLite reads the new file through the old -wal, and so does the application: what it \
+             shows is neither of the two."
+        }
         OtherLineage { .. } => "This is another database than the one the target was fed from.",
         WentBack { .. } => {
             "An older copy of the database was put in its place: changes that the target has are \
@@ -209,9 +215,9 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Altered, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource, Position,
-            Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone, TakenOver,
-            Trigger,
+            Altered, Closed, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource,
+            Position, Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone,
+            TakenOver, Trigger,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -280,7 +286,7 @@ impl From<target::Error> for Report {
                 Exit::Usage,
                 Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
             ),
-            Query { .. } | Moved | PutBack | Silent { .. } | Stricter { .. } => {
+            Query { .. } | Closed | Moved | PutBack | Silent { .. } | Stricter { .. } => {
                 (Exit::Unknown, None)
             }
         };

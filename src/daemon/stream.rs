@@ -224,6 +224,10 @@ impl Stream {
                 () = self.bell.notified() => true,
                 () = tokio::time::sleep(run.config.poll_interval) => false,
             };
+            // With nothing to apply nothing would be asked of it, and nobody would know.
+            if self.applier.client().is_closed() {
+                return Err(target::Error::Closed.into());
+            }
             let seen = self.data_version;
             let looks = if rang { SECOND_LOOKS } else { Duration::ZERO };
             let changed = run

@@ -186,6 +186,9 @@ pub enum Broken {
         /// What is there instead.
         why: String,
     },
+    /// The main file was replaced, its -wal was not: SQLite would read one through the other.
+    #[error("another file was put in its place, beside the -wal of the old one")]
+    Mixed,
     /// Entries are missing in the middle.
     #[error("the changelog has no entry {missing}, though later ones exist")]
     Gap {
@@ -278,6 +281,8 @@ pub struct Source {
     identity: (u64, u64),
     /// What the main file looked like when it was last looked at.
     traces: Option<Traces>,
+    /// The -wal that stood beside it then.
+    wal: Option<Traces>,
     /// The `schema_version` under which the triggers were last found whole.
     pub(crate) schema_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
@@ -296,6 +301,7 @@ impl Source {
         let mut source = Self {
             conn,
             path: path.to_path_buf(),
+            wal: None,
             file,
             identity,
             traces: Traces::of(path),
@@ -384,6 +390,7 @@ impl Source {
             tracing::info!("the path of the source leads to another file now; looking at that one");
             return self.reopen();
         }
+        self.wal = Traces::of(&beside(&self.file, "-wal"));
         let traces = Traces::of(&self.path);
         if traces != self.traces {
             self.traces = traces;
@@ -397,7 +404,18 @@ impl Source {
     }
 
     /// Opens the path anew, with nothing remembered of the file that was open.
+    ///
+    /// Fails with [`Broken::Mixed`], and opens nothing, if another file now stands beside the -wal
+    /// of the old one (<https://www.sqlite.org/howtocorrupt.html>, section 1.4).
     pub fn reopen(&mut self) -> Result<(), Error> {
+        if self.has_moved()
+            && let Some(before) = &self.wal
+            && let Ok(file) = self.path.canonicalize()
+            && Traces::of(&beside(&file, "-wal"))
+                .is_some_and(|now| now.identity == before.identity && 0 < now.bytes)
+        {
+            return Err(Broken::Mixed.into());
+        }
         *self = Self::open(&self.path).map_err(|error| match error {
             Error::Missing { .. } | Error::NotAFile { .. } | Error::NotADatabase { .. } => {
                 Broken::Gone { why: error.to_string() }.into()
@@ -440,9 +458,7 @@ impl Source {
     /// DELETE mode removes the journal at commit and TRUNCATE empties it; PERSIST and MEMORY leave
     /// no such trace, and a reader there takes its chance.
     fn is_being_written(&self) -> bool {
-        let mut journal = self.file.as_os_str().to_owned();
-        journal.push("-journal");
-        std::fs::metadata(journal).is_ok_and(|journal| 0 < journal.len())
+        std::fs::metadata(beside(&self.file, "-journal")).is_ok_and(|journal| 0 < journal.len())
     }
 
     /// Waits, for a moment at most, until no writer is about to commit. Only in rollback mode,
@@ -566,6 +582,13 @@ impl Traces {
     }
 }
 
+/// The name of a file that SQLite keeps beside the main file.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Where the path leads, and which file that is. The file is not opened.
 fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
     let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
@@ -590,9 +613,7 @@ fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
     }
     if found.len() == 0 {
         // An empty file beside a -wal is a database whose first page is not checkpointed yet.
-        let mut wal = file.as_os_str().to_owned();
-        wal.push("-wal");
-        if std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0) {
+        if std::fs::metadata(beside(&file, "-wal")).map_or(true, |wal| wal.len() == 0) {
             return Err(not_a_file("an empty file"));
         }
     }

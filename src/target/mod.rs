@@ -39,6 +39,9 @@ pub enum Error {
         #[source]
         source: Said,
     },
+    /// The session ended while nothing was asked of it.
+    #[error("the target closed the connection")]
+    Closed,
     /// Another sidecar has claimed the target.
     #[error("another lite2pg has taken over this target")]
     TakenOver,
@@ -212,7 +215,7 @@ impl Error {
             Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry || error.may_pass(),
             Self::Query { source, .. } => connect::is_transient(&source.0),
             // The position is read anew at the beginning of a session.
-            Self::Moved | Self::PutBack | Self::Silent { .. } => true,
+            Self::Closed | Self::Moved | Self::PutBack | Self::Silent { .. } => true,
             _ => false,
         }
     }

@@ -13,13 +13,17 @@ mod generator;
 mod reference;
 
 mod ddl;
+mod golden;
 
 mod capture;
 mod random;
 
 mod crash;
-mod elsewhere;
+mod server_faults;
+mod single_writer;
 
+mod elsewhere;
+mod lineage;
 mod quarantine;
 
 mod reach;
@@ -27,6 +31,3 @@ mod reach_psql;
 mod reach_tls;
 
 mod demo;
-mod golden;
-mod server_faults;
-mod single_writer;
