@@ -240,10 +240,9 @@ fn look_at_bank(target: &Target, audited: &Audited) {
     if consistent.as_deref() == Some("t") {
         audited.snapshots.fetch_add(1, Ordering::Relaxed);
         let expected = (ACCOUNTS.to_string(), bank::sum(ACCOUNTS).to_string());
-        if (count.clone().unwrap_or_default(), sum.clone().unwrap_or_default()) != expected {
-            if !audited.is_wrong.swap(true, Ordering::Relaxed) {
-                eprintln!("half a transaction: count {count:?}, sum {sum:?}");
-            }
+        let found = (count.clone().unwrap_or_default(), sum.clone().unwrap_or_default());
+        if found != expected && !audited.is_wrong.swap(true, Ordering::Relaxed) {
+            eprintln!("half a transaction: count {count:?}, sum {sum:?}");
         }
     }
 }
