@@ -88,16 +88,12 @@ impl Pair {
 
     /// Starts a run and waits until it streams.
     fn stream(&self) -> Sidecar {
-        let mut sidecar = self.run().start();
-        let claimed = format!(
-            "select phase, consistent from lite2pg.position where epoch > {}",
-            self.target()
-                .try_query("select epoch from lite2pg.position")
-                .ok()
-                .and_then(|rows| rows.first()?[0].clone())
-                .unwrap_or("0".to_owned())
-        );
         let target = self.target();
+        let epoch = target.try_query("select epoch from lite2pg.position").unwrap_or_default();
+        let epoch = epoch.into_iter().flatten().flatten().next().unwrap_or("0".to_owned());
+        let claimed =
+            format!("select phase, consistent from lite2pg.position where epoch > {epoch}");
+        let mut sidecar = self.run().start();
         let reached = sidecar.until(|| {
             let rows = target.try_query(&claimed).ok()?;
             let row = rows.first()?;
