@@ -134,7 +134,7 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
     let survey = source.survey()?;
     let mut types = HashMap::new();
     for table in &survey.catalog.tables {
-        let seen = source.sample(table, SAMPLE_ROWS)?;
+        let seen = sample(source, table)?;
         for (index, (column, seen)) in table.columns.iter().zip(seen).enumerate() {
             let is_alias = table.rowid_alias == Some(index);
             let chosen = seen.choose(&column.declared, column.affinity);
@@ -143,6 +143,15 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
         }
     }
     Ok(plan_ddl(target_schema, &survey, &types))
+}
+
+/// What the columns of a table hold. Nobody asks of a table too wide for PostgreSQL, and SQLite
+/// could not select all its columns and the rowid at once.
+fn sample(source: &mut Source, table: &Table) -> Result<Vec<Seen>, source::Error> {
+    if target::ddl::COLUMNS_MAX < table.columns.len() {
+        return Ok(vec![Seen::default(); table.columns.len()]);
+    }
+    source.sample(table, SAMPLE_ROWS)
 }
 
 /// Makes sure that nobody else is at work, and reads what the target says of itself.
@@ -225,7 +234,7 @@ async fn choose_types(
                 None => {
                     if seen.is_empty() {
                         let table = table.clone();
-                        seen = source.run(move |source| source.sample(&table, SAMPLE_ROWS)).await?;
+                        seen = source.run(move |source| sample(source, &table)).await?;
                     }
                     Seen::choose(seen[index], &column.declared, column.affinity)
                 }

@@ -35,7 +35,7 @@ use crate::value::PgType;
 const NAME_BYTES_MAX: usize = 63;
 
 /// Most columns of a table (same page). Wide rows may hit the page size before.
-const COLUMNS_MAX: usize = 1_600;
+pub const COLUMNS_MAX: usize = 1_600;
 
 /// Most columns of an index or a key (same page).
 const INDEX_COLUMNS_MAX: usize = 32;

@@ -24,6 +24,8 @@ mod single_writer;
 
 mod elsewhere;
 mod lineage;
+mod bad_input;
+
 mod quarantine;
 
 mod reach;
