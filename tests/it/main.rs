@@ -23,3 +23,6 @@ mod reach_tls;
 
 mod server_faults;
 mod single_writer;
+mod stop;
+
+mod harm;
