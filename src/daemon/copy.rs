@@ -373,7 +373,6 @@ fn gather(
                 if chunk.is_last || CHUNK_BYTES <= chunk.tuples.len() {
                     return Ok(ChunkRead::Rows(chunk));
                 }
-                source.breathe();
                 whole = Some(chunk);
             }
         }

@@ -174,13 +174,11 @@ impl Stream {
         let (version, batch) = run
             .source
             .run(move |source| {
-                // Read before the tail: a commit in between is then seen as a change.
-                let version = source.data_version()?;
                 let batch = source.tail(&plan, &lineage, from, BUDGET)?;
-                Ok::<_, source::Error>((version, batch))
+                Ok::<_, source::Error>((source.version_read(), batch))
             })
             .await?;
-        self.data_version = batch.is_none().then_some(version);
+        self.data_version = if batch.is_none() { version } else { None };
         Ok(batch)
     }
 

@@ -11,6 +11,7 @@
 
 pub mod changelog;
 pub mod copy;
+mod quiet;
 pub mod schema;
 pub mod thread;
 pub mod triggers;
@@ -250,17 +251,16 @@ const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
 /// In rollback mode, when nobody has written for [`QUIET_SINCE`]: as promised to applications.
 const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
 
+/// Rest between two reads in rollback mode while somebody writes. A writer that commits as fast as
+/// it can meets every read, so its share of failures is what we leave it: one read in so many
+/// commits. The copy still reads a thousand rows in each.
+const ROLLBACK_REST: Duration = Duration::from_millis(25);
+
 /// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
 const QUIET_SINCE: Duration = Duration::from_secs(2);
 
 /// How long a read waits for a writer in rollback mode to finish its COMMIT.
 const READ_BUSY_MAX: Duration = Duration::from_secs(5);
-
-/// How long to wait for a moment without a rollback journal before reading anyway.
-const QUIET_WAIT_MAX: Duration = Duration::from_millis(20);
-
-/// How often to look for such a moment.
-const QUIET_POLL: Duration = Duration::from_micros(100);
 
 /// Pause between two looks for a commit that an event announced. At 50 µs the look is not felt in
 /// the latency, and a look costs 1.5 µs.
@@ -287,6 +287,9 @@ pub struct Source {
     pub(crate) schema_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
     last_commit: Cell<Option<(i64, Instant)>>,
+    /// When the last read ended.
+    last_read: Cell<Instant>,
+    writers: quiet::Writers,
 }
 
 impl Source {
@@ -307,6 +310,8 @@ impl Source {
             traces: Traces::of(path),
             schema_version: None,
             last_commit: Cell::new(None),
+            last_read: Cell::new(Instant::now()),
+            writers: quiet::Writers::default(),
         };
         source.configure()?;
         Ok(source)
@@ -364,13 +369,8 @@ impl Source {
     pub fn pace(&self) -> Result<Pace, Error> {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
-            Journal::Rollback => {
-                self.data_version()?;
-                let is_quiet =
-                    self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed());
-                let hold_max = if is_quiet { ROLLBACK_QUIET_HOLD_MAX } else { ROLLBACK_HOLD_MAX };
-                Pace { hold_max }
-            }
+            Journal::Rollback if self.is_left_alone() => Pace { hold_max: ROLLBACK_QUIET_HOLD_MAX },
+            Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
         })
     }
 
@@ -441,44 +441,46 @@ impl Source {
 
     /// Moves on every commit of another connection
     /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
+    ///
+    /// In rollback mode even this takes a lock for a moment, so it waits for a quiet one.
     pub fn data_version(&self) -> Result<i64, Error> {
+        self.await_quiet()?;
         let version = self
             .conn
             .prepare_cached("pragma data_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(Error::sqlite("read the data version"))?;
-        if self.last_commit.get().is_none_or(|(seen, _)| seen != version) {
-            self.last_commit.set(Some((version, Instant::now())));
-        }
+        self.note_version(version);
         Ok(version)
     }
 
-    /// Whether a rollback journal shows that a writer is between its first write and its commit.
-    ///
-    /// DELETE mode removes the journal at commit and TRUNCATE empties it; PERSIST and MEMORY leave
-    /// no such trace, and a reader there takes its chance.
-    fn is_being_written(&self) -> bool {
-        std::fs::metadata(beside(&self.file, "-journal")).is_ok_and(|journal| 0 < journal.len())
+    fn note_version(&self, version: i64) {
+        if self.last_commit.get().is_none_or(|(seen, _)| seen != version) {
+            self.last_commit.set(Some((version, Instant::now())));
+        }
+    }
+
+    /// The `data_version` of the newest state that was read.
+    pub fn version_read(&self) -> Option<i64> {
+        self.last_commit.get().map(|(version, _)| version)
+    }
+
+    /// Whether nobody has written for [`QUIET_SINCE`], as far as we have looked.
+    fn is_left_alone(&self) -> bool {
+        self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed())
     }
 
     /// Waits, for a moment at most, until no writer is about to commit. Only in rollback mode,
     /// where a reader would be in its way.
     fn await_quiet(&self) -> Result<(), Error> {
-        if self.journal()? == Journal::Wal {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        while self.is_being_written() && begun.elapsed() < QUIET_WAIT_MAX {
-            std::thread::sleep(QUIET_POLL);
+        if self.journal()? == Journal::Rollback {
+            let rest = ROLLBACK_REST.checked_sub(self.last_read.get().elapsed());
+            if let (Some(rest), false) = (rest, self.is_left_alone()) {
+                std::thread::sleep(rest);
+            }
+            self.writers.await_none(&self.file, self.identity.1);
         }
         Ok(())
-    }
-
-    /// Leaves the file to the application between two reads of a long series.
-    pub fn breathe(&self) {
-        if !matches!(self.journal(), Ok(Journal::Wal)) {
-            std::thread::sleep(ROLLBACK_HOLD_MAX);
-        }
     }
 
     /// Waits up to `max` for a commit of another connection, looking again and again: a file
@@ -507,8 +509,14 @@ impl Source {
         let transaction =
             self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
         let outcome = body(&transaction);
+        // In the same snapshot, so that it needs no lock of its own.
+        let version = transaction
+            .prepare_cached("pragma data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
         // Nothing was written, so ending it either way only releases the snapshot.
         transaction.rollback().map_err(Error::sqlite("end a read"))?;
+        self.note_version(version.map_err(Error::sqlite("read the data version"))?);
+        self.last_read.set(Instant::now());
         outcome
     }
 

@@ -21,12 +21,14 @@ mod random;
 mod crash;
 mod server_faults;
 mod single_writer;
+mod stop;
 
+mod bad_input;
 mod elsewhere;
 mod lineage;
-mod bad_input;
-
 mod quarantine;
+
+mod harm;
 
 mod reach;
 mod reach_psql;
