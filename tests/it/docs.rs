@@ -13,7 +13,7 @@ use lite2pg::error::Exit;
 use lite2pg::table::Affinity;
 use lite2pg::value::{Seen, Storage};
 
-use crate::golden::{assert_same, commands, lite2pg, root, stdout};
+use crate::golden::{assert_same, commands, database, lite2pg, root, stdout};
 use crate::support::cluster;
 
 /// Written with the figures, by `cargo bench`; links to them may come first.
@@ -585,4 +585,33 @@ fn decisions_have_their_four_parts() {
             assert!(page.text.contains(&format!("\n## {part}\n")), "{name} lacks {part}");
         }
     }
+}
+
+/// What triggers/README.md tells the owner of a file whose sidecar is gone.
+#[test]
+fn the_statement_for_removing_triggers_by_hand_removes_all_there_is() {
+    let schema = "select type || name || coalesce(sql, '') from sqlite_schema order by name";
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = "create table t (id integer primary key, a unique)";
+    let path = database(directory.path(), "app.db", script);
+    let conn = rusqlite::Connection::open(&path).expect("open");
+    let column = |sql: &str| -> Vec<String> {
+        let mut statement = conn.prepare(sql).expect("a statement of the page");
+        let rows = statement.query_map([], |row| row.get(0)).expect("run it");
+        rows.map(|row| row.expect("text")).collect()
+    };
+    let before = column(schema);
+    stdout(&lite2pg(directory.path(), &["install", "--source", "app.db"]), 0);
+    assert_ne!(column(schema), before);
+    let page = Page::read("triggers/README.md");
+    let printed = column(page.blocks("sql")[0].trim_end().trim_end_matches(';'));
+    // First what happens when only the changelog is dropped.
+    conn.execute_batch("savepoint s; drop table _lite2pg_changelog").expect("drop the changelog");
+    let refused = conn.execute_batch("insert into t values (1, 2)").expect_err("a trigger fails");
+    let message = "no such table: main._lite2pg_changelog";
+    assert!(refused.to_string().contains(message), "{refused}");
+    assert!(page.text.contains(message));
+    conn.execute_batch("rollback to s; release s").expect("go back");
+    conn.execute_batch(&printed.concat()).expect("run what was printed");
+    assert_eq!(column(schema), before);
 }

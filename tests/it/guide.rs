@@ -203,12 +203,32 @@ fn the_guide_can_be_followed_from_its_first_line_to_its_last() {
     assert!(10 < followed, "only {followed} commands were found");
 }
 
+/// A role of one test, which would outlive its database.
+struct Role {
+    name: String,
+    admin: lite2pg::target::conninfo::ConnInfo,
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let sql = format!("drop owned by {0} cascade; drop role {0}", self.name);
+        let gone = cluster::block_on(async {
+            cluster::session(&self.admin).await.batch_execute(&sql).await
+        });
+        // A second panic while a failed test unwinds would hide the first.
+        if !std::thread::panicking() {
+            gone.expect("take the role away");
+        }
+    }
+}
+
 /// The rights in deploy/roles.sql are enough, and they are what keeps foreign keys in place.
 #[test]
 fn the_role_that_is_offered_can_do_all_that_lite2pg_does() {
     let target = cluster::TestDatabase::create();
     let role = target.name().replace("lite2pg_test_", "lite2pg_role_");
     let script = Page::read("deploy/roles.sql").text.replace("sidecar", &role);
+    let _gone_at_the_end = Role { name: role.clone(), admin: target.conninfo() };
     let password = "for-this-test";
     let admin = target.conninfo();
     let database = target.name().to_owned();
@@ -244,7 +264,7 @@ fn the_role_that_is_offered_can_do_all_that_lite2pg_does() {
          update p set a = 'y' where id = 1; delete from c where id = 1;",
     );
     let talk = call(&["run", "--until-caught-up"]);
-    let (admin, name) = (target.conninfo(), role.clone());
+    let admin = target.conninfo();
     let (version, keys, held): (i32, i64, String) = cluster::block_on(async move {
         let client = cluster::session(&admin).await;
         let sql = "select current_setting('server_version_num')::integer,
@@ -252,10 +272,7 @@ fn the_role_that_is_offered_can_do_all_that_lite2pg_does() {
                        and connamespace = 'public'::regnamespace),
                    (select string_agg(id || a, ' ' order by id) from public.p)";
         let row = client.query_one(sql, &[]).await.expect("look at the target");
-        let drop = format!("drop owned by {name} cascade; drop role {name}");
-        let found = (row.get(0), row.get(1), row.get(2));
-        client.batch_execute(&drop).await.expect("take the role away");
-        found
+        (row.get(0), row.get(1), row.get(2))
     });
     assert_eq!(held, "1y 2x 3z");
     if 150_000 <= version {
