@@ -12,7 +12,9 @@ create role sidecar login;
 -- temporary: for the rows that change places on a unique index.
 do $$
 begin
-    execute format('grant connect, create, temporary on database %I to sidecar', current_database());
+    execute format(
+        'grant connect, create, temporary on database %I to sidecar', current_database()
+    );
 end;
 $$;
 

@@ -206,8 +206,8 @@ async fn claim(run: &mut Run, client: &Client, stored: Option<&Stored>) -> Resul
         (None, _) | (Some(_), None) => ledger::claim(client, 0).await?,
         (Some(mine), Some(stored)) => {
             let position = stored.standing.applied.position;
-            tracing::warn!(%position, "the target was put back to an older state; going on from there");
             let message = "the target was put back to an older state; replay goes on from there";
+            tracing::warn!(%position, "{message}");
             ledger::incident(client, "target_put_back", Some(position), message).await?;
             ledger::claim(client, mine).await?
         }

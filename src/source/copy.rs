@@ -169,10 +169,11 @@ impl Source {
 
     /// Reads the next rows of a lane in one read transaction.
     ///
-    /// Ends after [`Slice::bytes_max`] or when the hold time is over, whichever comes first; at least one
-    /// row is read. The lineage is proven in the same transaction: a file that was put in the place
-    /// of the one that is being copied gives no row. Fails with [`Error::SchemaChanged`] if the schema is not the accepted one:
-    /// VACUUM may have renumbered rowids under the cursor.
+    /// Ends after [`Slice::bytes_max`] or when the hold time is over, whichever comes first; at
+    /// least one row is read. The lineage is proven in the same transaction: a file that was put in
+    /// the place of the one that is being copied gives no row. Fails with
+    /// [`Error::SchemaChanged`] if the schema is not the accepted one: VACUUM may have renumbered
+    /// rowids under the cursor.
     pub fn chunk(
         &mut self,
         plan: &Plan,

@@ -76,9 +76,11 @@ pub async fn check_privileges(client: &Client, target_schema: &str) -> Result<()
     let row = client
         .query_one(
             "select has_database_privilege(current_database(), 'create'),
-                    (select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
+                    (select has_schema_privilege(oid, 'usage')
+                        and has_schema_privilege(oid, 'create')
                        from pg_namespace where nspname = $1),
-                    (select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
+                    (select has_schema_privilege(oid, 'usage')
+                        and has_schema_privilege(oid, 'create')
                        from pg_namespace where nspname = 'lite2pg'),
                     format('%I', current_database()), format('%I', $1::text)",
             &[&target_schema],

@@ -35,3 +35,7 @@ mod reach_psql;
 mod reach_tls;
 
 mod demo;
+
+mod docs;
+mod guide;
+mod tidy;
