@@ -159,7 +159,8 @@ impl Bench {
         let limits = [LIMIT_WITH_KEYS, LIMIT_WITHOUT].map(|limit| METHODS[limit].0);
         println!("Ratios: wall time divided by that of the first line of each group, in the same");
         println!("round ({:?} and {:?}).\n", limits[0], limits[1]);
-        let mut table = Table::new(&["method", "s, median", "min..max", "rows/s", "ratio", "ratios"]);
+        let mut table =
+            Table::new(&["method", "s, median", "min..max", "rows/s", "ratio", "ratios"]);
         for (number, (name, with_keys)) in METHODS.into_iter().enumerate() {
             let limit = if with_keys { LIMIT_WITH_KEYS } else { LIMIT_WITHOUT };
             let (taken, ratio) = (&samples[number], samples[number].ratio(&samples[limit]));

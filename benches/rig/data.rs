@@ -84,9 +84,8 @@ pub fn fill(path: &Path, orders: u64, docs: u64) {
     for id in 1..=i64::try_from(orders).expect("sizes are small") {
         fill_order(&transaction, id, &mut mixer);
     }
-    let mut insert = transaction
-        .prepare_cached("insert into docs values (?1, ?2, ?3, ?4)")
-        .expect("prepare");
+    let mut insert =
+        transaction.prepare_cached("insert into docs values (?1, ?2, ?3, ?4)").expect("prepare");
     for id in 1..=i64::try_from(docs).expect("sizes are small") {
         let (title, body) = (mixer.prose(40), mixer.prose(4096));
         insert.execute(params![id, title, body, mixer.bytes(2048)]).expect("insert");

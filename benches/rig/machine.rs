@@ -7,7 +7,8 @@ use std::time::Duration;
 /// One line: cores, memory, file system of `dir`.
 pub fn describe(dir: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
+    let memory =
+        fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
     let gib = memory.unwrap_or(0) / (1024 * 1024);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();

@@ -67,7 +67,11 @@ impl Samples {
         if sorted.is_empty() {
             return f64::NAN;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small index"
+        )]
         let index = ((sorted.len() - 1) as f64 * share).round() as usize;
         sorted[index]
     }
@@ -114,11 +118,8 @@ impl Table {
         };
         let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
         for (number, row) in self.rows.iter().enumerate() {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!(" {cell:<width$} "))
-                .collect();
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} ")).collect();
             println!("|{}|", cells.join("|"));
             if number == 0 {
                 let rules: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();

@@ -56,8 +56,10 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
     let applier = Applier::new(client, schema, epoch, stored.standing, limits);
     let applier = attendant.attend(applier).await?;
+    tracing::info!(from = stored.standing.applied.position.0, "replaying");
     let bell = Arc::new(Notify::new());
-    let watch = watch::watch(&run.config.source, bell.clone());
+    let watch =
+        if run.config.file_events { watch::watch(&run.config.source, bell.clone()) } else { None };
     let mut stream = Stream {
         read: stored.standing.applied,
         plan,
