@@ -67,7 +67,7 @@ struct Bench {
 }
 
 fn main() {
-    let (base, changes) = (size("BASE", 100_000, 1_000_000), size("CHANGES", 100_000, 500_000));
+    let (base, changes) = (size("BASE", 50_000, 1_000_000), size("CHANGES", 50_000, 500_000));
     let rounds = size("ROUNDS", 1, 3);
     let directory = tempfile::tempdir().expect("a temporary directory");
     println!("## Replay\n\n{}.", rig::machine::describe(directory.path()));
@@ -105,7 +105,8 @@ impl Bench {
         for session in [&publisher, &subscriber] {
             session.run(TABLES);
             session.run(&fill_sql("generate_series(1, N) as x(i)", base));
-            session.run("insert into marker values (1, 0); vacuum analyze");
+            session.run("insert into marker values (1, 0)");
+            session.run("vacuum analyze");
         }
         publisher.run("create publication p for table t, marker");
         subscriber.run(&format!(
