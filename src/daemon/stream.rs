@@ -33,6 +33,9 @@ const BUDGET: Budget = Budget { changes_max: 20_000, bytes_max: 4 * 1024 * 1024 
 /// most in vain if it is rolled back.
 const TRANSACTION_CHANGES_MAX: u64 = 5_000_000;
 
+/// A batch that is larger, which takes a single huge row, is alone in memory.
+const READ_AHEAD_BYTES_MAX: usize = 2 * BUDGET.bytes_max;
+
 /// How long a file event may precede the commit it announces.
 const SECOND_LOOKS: Duration = Duration::from_millis(50);
 
@@ -123,8 +126,8 @@ impl Stream {
 
     /// Applies a batch, and reads the next one meanwhile if there is more to come.
     async fn apply(&mut self, run: &mut Run, batch: Batch) -> Result<Option<Batch>, Error> {
-        let more_to_come = !batch.is_consistent();
-        let applied = if more_to_come {
+        let reads_ahead = !batch.is_consistent() && batch.bytes <= READ_AHEAD_BYTES_MAX;
+        let applied = if reads_ahead {
             let ahead = tail(run, self.plan.clone(), self.lineage.clone(), batch.through);
             let applied = self.applier.apply(&self.plan.mappings, &batch);
             let (applied, ahead) = tokio::join!(self.attendant.attend(applied), ahead);
@@ -148,9 +151,13 @@ impl Stream {
                     rows = batch.rows(),
                     "applied"
                 );
+                drop(batch);
                 self.tail(run).await
             }
-            Ok(Applied::Pending) => self.tail(run).await,
+            Ok(Applied::Pending) => {
+                drop(batch);
+                self.tail(run).await
+            }
             Err(target::Error::Stricter { table }) => {
                 let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
                 tracing::warn!(
@@ -175,13 +182,12 @@ impl Stream {
         let (version, batch) = run
             .source
             .run(move |source| {
-                // Read before the tail: a commit in between is then seen as a change.
-                let version = source.data_version()?;
                 let batch = source.tail(&plan, &lineage, from, BUDGET)?;
-                Ok::<_, source::Error>((version, batch))
+                // Of the very snapshot: a commit after it is then seen as a change.
+                Ok::<_, source::Error>((source.version_read(), batch))
             })
             .await?;
-        self.data_version = batch.is_none().then_some(version);
+        self.data_version = version.filter(|_| batch.is_none());
         Ok(batch)
     }
 

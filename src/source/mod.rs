@@ -253,6 +253,11 @@ const QUIET_SINCE: Duration = Duration::from_secs(2);
 /// How long a read waits for a writer in rollback mode to finish its COMMIT.
 const READ_BUSY_MAX: Duration = Duration::from_secs(5);
 
+/// Pause between two tries to read while a writer in rollback mode commits. SQLite's own handler
+/// sleeps up to 100 ms, and never meets the moment between two commits of a busy writer; a try
+/// against a writer that waits for its commit takes no lock and costs a few microseconds.
+const READ_BUSY_PAUSE: Duration = Duration::from_micros(200);
+
 /// How long to wait for a moment without a rollback journal before reading anyway.
 const QUIET_WAIT_MAX: Duration = Duration::from_millis(20);
 
@@ -307,9 +312,9 @@ impl Source {
     }
 
     fn configure(&mut self) -> Result<(), Error> {
-        let conn = &self.conn;
         let doing = "configure the connection to the source";
-        conn.busy_timeout(READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        wait_as_reader(&mut self.conn).map_err(Error::sqlite(doing))?;
+        let conn = &self.conn;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(Error::sqlite(doing))?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
@@ -358,8 +363,8 @@ impl Source {
     pub fn pace(&self) -> Result<Pace, Error> {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
+            // By what the last read saw: to look again would be one more lock in a writer's way.
             Journal::Rollback => {
-                self.data_version()?;
                 let is_quiet =
                     self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed());
                 let hold_max = if is_quiet { ROLLBACK_QUIET_HOLD_MAX } else { ROLLBACK_HOLD_MAX };
@@ -465,17 +470,27 @@ impl Source {
         }
     }
 
+    /// The [`data_version`](Self::data_version) that the last read transaction saw.
+    pub fn version_read(&self) -> Option<i64> {
+        self.last_commit.get().map(|(version, _)| version)
+    }
+
     /// Waits up to `max` for a commit of another connection, looking again and again: a file
     /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
     pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
+        if self.journal()? == Journal::Rollback {
+            // Each look takes a lock, and the last event comes after the commit: one look, at a
+            // quiet moment.
+            self.await_quiet()?;
+            return Ok(self.data_version()? != seen);
+        }
         let begun = Instant::now();
         loop {
             if self.data_version()? != seen {
                 return Ok(true);
             }
             let waited = begun.elapsed();
-            // In rollback mode each look takes a lock, and the last event comes after the commit.
-            if max <= waited || self.journal()? == Journal::Rollback {
+            if max <= waited {
                 return Ok(false);
             }
             std::thread::sleep(if waited < LOOK_EAGERLY { LOOK_PAUSE } else { LOOK_PAUSE * 10 });
@@ -490,7 +505,8 @@ impl Source {
         self.await_quiet()?;
         let transaction =
             self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
-        let outcome = body(&transaction);
+        // The first statement: it opens the snapshot, and in rollback mode takes the only lock.
+        let outcome = self.data_version().and_then(|_| body(&transaction));
         // Nothing was written, so ending it either way only releases the snapshot.
         transaction.rollback().map_err(Error::sqlite("end a read"))?;
         outcome
@@ -518,6 +534,18 @@ impl Source {
         }
         changelog::head(&self.conn)
     }
+}
+
+/// Lets every read of this connection wait for a committing writer, up to [`READ_BUSY_MAX`].
+pub(crate) fn wait_as_reader(conn: &mut Connection) -> Result<(), rusqlite::Error> {
+    let mut begun = Instant::now();
+    conn.busy_handler(Some(move |tries| {
+        if tries == 0 {
+            begun = Instant::now();
+        }
+        std::thread::sleep(READ_BUSY_PAUSE);
+        begun.elapsed() < READ_BUSY_MAX
+    }))
 }
 
 /// The schema at one moment.
