@@ -126,6 +126,9 @@ pub struct PaceArgs {
     /// Look at least this often, whatever file events say [default: 1000].
     #[arg(long, value_name = "MS")]
     pub poll_interval_ms: Option<u64>,
+    /// Do not wait for file events: look every poll interval and at no other time.
+    #[arg(long)]
+    pub no_file_events: bool,
     /// Connections that copy side by side [default: 3].
     #[arg(long, value_name = "N")]
     pub copy_connections: Option<usize>,

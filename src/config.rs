@@ -84,6 +84,7 @@ pub struct File {
     state_dir: Option<PathBuf>,
     pg_bin: Option<PathBuf>,
     poll_interval_ms: Option<u64>,
+    file_events: Option<bool>,
     #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
@@ -217,6 +218,7 @@ impl File {
             target_schema,
             until_caught_up,
             poll_interval: Duration::from_millis(poll_interval_ms.max(1)),
+            file_events: !pace.no_file_events && self.file_events.unwrap_or(true),
             copy_connections: pace
                 .copy_connections
                 .or(self.copy.connections)

@@ -80,6 +80,7 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
         Turn::Done => {}
     }
     failpoint::hit(failpoint::COPY_ROWS_DONE);
+    tracing::info!(rows = shared.tally.rows(), "rows copied; building keys");
     session.attendant.attend(build_keys(run, session)).await?;
     let place = session.place();
     let head = run.source.run(move |source| source.prove(&place)).await?;
@@ -90,10 +91,7 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     let stored = ledger::position(&session.client).await?;
     session.stored = stored
         .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;
-    tracing::info!(
-        rows = shared.tally.rows(),
-        "copied; catching up with what was written meanwhile"
-    );
+    tracing::info!("copied; catching up with what was written meanwhile");
     run.got_somewhere();
     Ok(true)
 }

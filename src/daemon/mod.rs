@@ -39,6 +39,8 @@ pub struct Config {
     pub until_caught_up: bool,
     /// Look at least this often, whatever file events say.
     pub poll_interval: Duration,
+    /// Let file events wake the loop as well.
+    pub file_events: bool,
     /// Connections that copy side by side.
     pub copy_connections: usize,
     /// Rows the copy may send per second; `None` is no limit.

@@ -33,6 +33,9 @@ const BUDGET: Budget = Budget { changes_max: 20_000, bytes_max: 4 * 1024 * 1024 
 /// most in vain if it is rolled back.
 const TRANSACTION_CHANGES_MAX: u64 = 5_000_000;
 
+/// A batch that is larger, which takes a single huge row, is alone in memory.
+const READ_AHEAD_BYTES_MAX: usize = 2 * BUDGET.bytes_max;
+
 /// How long a file event may precede the commit it announces.
 const SECOND_LOOKS: Duration = Duration::from_millis(50);
 
@@ -56,8 +59,10 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
     let applier = Applier::new(client, schema, epoch, stored.standing, limits);
     let applier = attendant.attend(applier).await?;
+    tracing::info!(from = stored.standing.applied.position.0, "replaying");
     let bell = Arc::new(Notify::new());
-    let watch = watch::watch(&run.config.source, bell.clone());
+    let watch =
+        if run.config.file_events { watch::watch(&run.config.source, bell.clone()) } else { None };
     let mut stream = Stream {
         read: stored.standing.applied,
         plan,
@@ -121,8 +126,8 @@ impl Stream {
 
     /// Applies a batch, and reads the next one meanwhile if there is more to come.
     async fn apply(&mut self, run: &mut Run, batch: Batch) -> Result<Option<Batch>, Error> {
-        let more_to_come = !batch.is_consistent();
-        let applied = if more_to_come {
+        let reads_ahead = !batch.is_consistent() && batch.bytes <= READ_AHEAD_BYTES_MAX;
+        let applied = if reads_ahead {
             let ahead = tail(run, self.plan.clone(), self.lineage.clone(), batch.through);
             let applied = self.applier.apply(&self.plan.mappings, &batch);
             let (applied, ahead) = tokio::join!(self.attendant.attend(applied), ahead);
@@ -146,9 +151,13 @@ impl Stream {
                     rows = batch.rows(),
                     "applied"
                 );
+                drop(batch);
                 self.tail(run).await
             }
-            Ok(Applied::Pending) => self.tail(run).await,
+            Ok(Applied::Pending) => {
+                drop(batch);
+                self.tail(run).await
+            }
             Err(target::Error::Stricter { table }) => {
                 let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
                 tracing::warn!(

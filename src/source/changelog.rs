@@ -163,9 +163,6 @@ impl Source {
     /// pruning waits until nobody has written for [`PRUNE_QUIET`]. Only what has been due for
     /// long, or is too much to keep, goes while the application writes.
     pub fn prunable(&mut self, applied: Position, keep: Keep) -> Result<Prunable, Error> {
-        self.data_version()?;
-        let is_quiet =
-            self.last_commit.get().is_some_and(|(_, since)| PRUNE_QUIET <= since.elapsed());
         let overdue_ms = keep.age_ms.saturating_add(keep.age_ms.min(PRUNE_OVERDUE_MS));
         let (is_old, is_overdue) = self.reading(|conn| {
             conn.prepare_cached(PRUNABLE)
@@ -175,6 +172,8 @@ impl Source {
                 })
                 .map_err(Error::sqlite("look for entries to prune"))
         })?;
+        let is_quiet =
+            self.last_commit.get().is_some_and(|(_, since)| PRUNE_QUIET <= since.elapsed());
         Ok(match (is_old, is_overdue) {
             (false, _) => Prunable::Nothing,
             (true, true) => Prunable::Now,
@@ -210,7 +209,7 @@ impl Source {
         }
         self.conn.busy_timeout(std::time::Duration::ZERO).map_err(Error::sqlite(doing))?;
         let outcome = prune_round(&mut self.conn, lineage, durable, end);
-        self.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        super::wait_as_reader(&mut self.conn).map_err(Error::sqlite(doing))?;
         self.conn.execute_batch("pragma synchronous = full").map_err(Error::sqlite(doing))?;
         match outcome {
             Err(Error::Busy { .. }) => Ok(0),

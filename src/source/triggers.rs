@@ -103,7 +103,7 @@ pub fn install(
 ) -> Result<Installed, Error> {
     source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
     let outcome = install_in_one_transaction(&mut source.conn, catalog, place);
-    source.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
+    super::wait_as_reader(&mut source.conn).map_err(Error::sqlite("wait to install"))?;
     source.schema_version = None;
     outcome
 }

@@ -52,8 +52,18 @@ pub struct Limits {
 /// Batches up to this many rows are sent in one round trip, BEGIN to COMMIT.
 const PIPELINED_ROWS_MAX: usize = 2_000;
 
-/// Fewer new rows than this are not worth a COPY of their own.
+/// ... and this many bytes, because all of it is in memory several times on its way.
+const PIPELINED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fewer new rows than this are not worth a COPY of their own,
 const COPY_ROWS_MIN: usize = 200;
+
+/// ... unless they are this large: COPY sends them piece by piece.
+const COPY_BYTES_MIN: usize = 256 * 1024;
+
+/// Rows of one statement; a larger row goes alone. They are in memory three times meanwhile: as
+/// images, as arrays and as the message.
+const STATEMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Where the target stands, as this run knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +226,7 @@ impl Applier {
             && self.careful.is_empty()
             && read_through <= batch.through.position
             && batch.rows() <= PIPELINED_ROWS_MAX
+            && batch.bytes <= PIPELINED_BYTES_MAX
             && self.quarantined == 0
             && work.iter().all(|item| item.appended.is_empty() && item.refused.is_empty());
         if is_simple {
@@ -403,15 +414,15 @@ impl Applier {
     async fn set_based(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
         self.delete(item.index, item.mapping, &item.absent).await?;
         failpoint::hit(failpoint::APPLY_DELETED);
-        if !item.present.is_empty() {
-            let statements = &self.tables[&item.index];
-            let images = item.present.iter().map(|(_, image)| image.as_slice());
+        let mut rest = item.present.as_slice();
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rows_of_one_statement(rest));
+            rest = after;
+            let images = part.iter().map(|(_, image)| image.as_slice());
             let arrays = row_arrays(item.mapping, images);
+            let upsert = &self.tables[&item.index].upsert;
             self.client
-                .execute_raw(
-                    &statements.upsert,
-                    arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)),
-                )
+                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
                 .await
                 .map_err(Error::query("write rows"))?;
         }
@@ -651,7 +662,9 @@ impl Applier {
             // Rows are sorted by key, so the new ones are at the end.
             let first_new =
                 item.present.partition_point(|(key, _)| integer_key(key) <= Some(greatest));
-            if COPY_ROWS_MIN <= item.present.len() - first_new {
+            let new = &item.present[first_new..];
+            let bytes: usize = new.iter().map(|(_, image)| image.len()).sum();
+            if COPY_ROWS_MIN <= new.len() || COPY_BYTES_MIN <= bytes {
                 item.appended = item.present.split_off(first_new);
             }
         }
@@ -775,6 +788,16 @@ fn divide_table<'a>(mapping: &'a Mapping, table: &'a TableBatch) -> Work<'a> {
         }
     }
     work
+}
+
+/// How many of the first rows go into one statement; at least one.
+fn rows_of_one_statement(rows: &[(&KeyImage, &Image)]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|(_, image)| {
+        bytes += image.len();
+        bytes <= STATEMENT_BYTES_MAX
+    });
+    fits.count().max(1)
 }
 
 fn array_type(pg: PgType) -> Type {
