@@ -118,8 +118,8 @@ impl From<source::Error> for Report {
     fn from(error: source::Error) -> Self {
         use source::Error::{
             Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem, NewerFormat,
-            NotADatabase, NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite,
-            TriggerRefused, Unreadable,
+            NotADatabase, NotAFile, NotInstalled, Outgrown, ReadOnly, Schema, SchemaChanged,
+            Sqlite, TriggerRefused, Unreadable,
         };
         let (exit, hint) = match &error {
             Lineage(broken) => return lineage_stop(broken),
@@ -163,7 +163,7 @@ impl From<source::Error> for Report {
                 Exit::No,
                 "Nothing was installed. Please report the table's CREATE statement.".to_owned(),
             ),
-            Schema { .. } | Sqlite { .. } | SchemaChanged => (
+            Schema { .. } | Sqlite { .. } | SchemaChanged | Outgrown { .. } => (
                 Exit::Unknown,
                 "`sqlite3 FILE 'pragma integrity_check'` tells whether the file is sound."
                     .to_owned(),

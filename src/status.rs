@@ -40,9 +40,24 @@ pub struct Status {
     pub incidents: Vec<Incident>,
     /// Objects of the source that are not carried over, or not yet, by state.
     pub objects: Vec<ObjectCount>,
+    /// What is not on the target as it is on the source, and why.
+    pub notes: Vec<NoteStatus>,
     /// The file carries the history that the target was fed from, so the positions compare.
     #[serde(skip)]
     is_same_history: bool,
+}
+
+/// Something that is not on the target as it is on the source.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct NoteStatus {
+    /// The object's name.
+    pub object: String,
+    /// What it is: `virtual table`, `trigger`, `check`, …
+    pub what: String,
+    /// `left out`, `differs` or `renamed`.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Places in the changelog.
@@ -132,6 +147,7 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
         incidents: Vec::new(),
         objects: Vec::new(),
         is_same_history,
+        notes: Vec::new(),
     };
     if let Some(stored) = &stored {
         read_target(client, &stored.target_schema, &mut status).await?;
@@ -187,6 +203,23 @@ async fn read_target(
     status.objects = objects
         .iter()
         .map(|row| ObjectCount { kind: row.get(0), state: row.get(1), count: row.get(2) })
+        .collect();
+    let notes = client
+        .query(
+            "select object, what, kind, reason from lite2pg.notes
+              order by kind, what, object, reason",
+            &[],
+        )
+        .await
+        .map_err(target::Error::query(doing))?;
+    status.notes = notes
+        .iter()
+        .map(|row| NoteStatus {
+            object: row.get(0),
+            what: row.get(1),
+            kind: row.get(2),
+            reason: row.get(3),
+        })
         .collect();
     Ok(())
 }
@@ -247,10 +280,37 @@ impl Status {
             )
             .expect("writing to a string cannot fail");
         }
+        text.push_str(&self.render_left_out());
         for incident in self.incidents.iter().take(5) {
             let message = crate::error::printable(&incident.message).replace('\n', "\u{fffd}");
             writeln!(text, "  incident {}: {message}", incident.at)
                 .expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+/// Objects of one kind that are named one by one in the terminal.
+const NAMED_MAX: usize = 5;
+
+impl Status {
+    /// What has no counterpart, one line for each kind of it.
+    fn render_left_out(&self) -> String {
+        let mut by_what: std::collections::BTreeMap<&str, Vec<String>> = Default::default();
+        for note in self.notes.iter().filter(|note| note.kind == "left out") {
+            let name = crate::error::printable(&note.object).replace('\n', "\u{fffd}");
+            by_what.entry(&note.what).or_default().push(name);
+        }
+        let mut text = String::new();
+        for (what, names) in by_what {
+            let named = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>();
+            let more = names.len().saturating_sub(NAMED_MAX);
+            let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+            writeln!(text, "  left out, {what}: {}{rest}", named.join(", "))
+                .expect("writing to a string cannot fail");
+        }
+        if !text.is_empty() {
+            text.push_str("  `lite2pg schema` tells why\n");
         }
         text
     }

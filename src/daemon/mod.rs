@@ -160,6 +160,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
             // Whatever is still open goes with its connection, as in a crash.
             () = stop.outstayed() => return Ok(Ended::Stopped),
         };
+        let outcome = match outcome {
+            Err(Error::Source(error)) => Err(run.explain(error).await?),
+            outcome => outcome,
+        };
         let pause = match outcome {
             Ok(ended) => return Ok(ended),
             Err(Error::Source(source::Error::SchemaChanged)) => {
@@ -243,6 +247,21 @@ impl Run {
             }
         }
         Ok(self.source.run(source::Source::reopen).await?)
+    }
+
+    /// A failure that a migration of the application caused is a change of the schema. Where even
+    /// that cannot be found out, the failure stays what it was.
+    async fn explain(&self, error: source::Error) -> Result<Error, Error> {
+        let explained = self
+            .source
+            .run(move |source| {
+                Ok::<_, source::Error>(match source.has_schema_moved(&error) {
+                    Ok(true) => source::Error::SchemaChanged,
+                    Ok(false) | Err(_) => error,
+                })
+            })
+            .await?;
+        Ok(explained.into())
     }
 
     /// A session got somewhere; the next failure is the first again.

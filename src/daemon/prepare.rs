@@ -19,7 +19,7 @@ use crate::source::thread::SourceThread;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
 use crate::target::attend::Attendant;
-use crate::target::ddl::{Ddl, Request, TableDdl};
+use crate::target::ddl::{Ddl, Note, NoteKind, Request, TableDdl};
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
 use crate::value::{PgType, Seen};
@@ -71,7 +71,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let types = choose_types(&run.source, &survey, &known).await?;
     let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
-        report_skipped(&survey, &ddl);
+        report_notes(&ddl);
     }
     check_free(run, &client, &ddl, &known).await?;
     // Here ends what only looks. Everything that could be found out before writing is known.
@@ -225,7 +225,7 @@ async fn choose_types(
     let mut types = HashMap::new();
     for table in &survey.catalog.tables {
         let stored = known.iter().find(|known| known.name == table.name);
-        let stored = stored.map_or_else(HashMap::new, stored_types);
+        let stored = stored.map_or_else(HashMap::new, |known| stored_types(known, table));
         let mut seen = Vec::new();
         for (index, column) in table.columns.iter().enumerate() {
             let pg = match stored.get(&column.name) {
@@ -245,13 +245,26 @@ async fn choose_types(
     Ok(types)
 }
 
-/// The types that a known table was made with, by column name.
-fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
+/// The types that a known table was made with, by column name. A column that is declared otherwise
+/// now is looked at anew.
+fn stored_types(known: &KnownTable, table: &Table) -> HashMap<String, PgType> {
     let Some(columns) = known.columns["columns"].as_array() else { return HashMap::new() };
+    let declared: HashMap<&str, &str> = known.columns["declared"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|column| Some((column[0].as_str()?, column[1].as_str()?)))
+        .collect();
+    let is_the_same = |name: &str| {
+        table
+            .columns
+            .iter()
+            .any(|now| now.name == name && declared.get(name) == Some(&now.declared.as_str()))
+    };
     columns
         .iter()
         .filter_map(|column| {
-            let name = column["from"].as_str()?;
+            let name = column["from"].as_str().filter(|name| is_the_same(name))?;
             Some((name.to_owned(), serde_json::from_value(column["pg"].clone()).ok()?))
         })
         .collect()
@@ -259,20 +272,41 @@ fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
 
 fn plan_ddl(target_schema: &str, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
     let catalog = &survey.catalog;
-    target::ddl::plan(&Request {
+    let mut ddl = target::ddl::plan(&Request {
         schema: target_schema,
         tables: &catalog.tables,
         views: &catalog.views,
         utf8: catalog.encoding == "UTF-8",
         types: &|table: &Table, column| types[&(table.name.clone(), column)],
-    })
+    });
+    let left_out = |object: &str, what, reason: &str| Note {
+        object: object.to_owned(),
+        what,
+        kind: NoteKind::LeftOut,
+        reason: reason.to_owned(),
+    };
+    let skipped = catalog.skipped.iter();
+    ddl.notes.splice(
+        0..0,
+        skipped.map(|skipped| left_out(&skipped.name, skipped.kind.as_str(), &skipped.reason)),
+    );
+    ddl.notes.extend(
+        catalog
+            .triggers
+            .iter()
+            .map(|trigger| left_out(&trigger.name, "trigger", &reason_for_trigger(&trigger.table))),
+    );
+    ddl
 }
 
-fn report_skipped(survey: &Survey, ddl: &Ddl) {
-    for skipped in &survey.catalog.skipped {
-        tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
-            "not replicated");
-    }
+fn reason_for_trigger(table: &str) -> String {
+    format!(
+        "on {table}: it goes on working on the source, and its effects arrive as rows; write it \
+         anew for PostgreSQL before the application moves there"
+    )
+}
+
+fn report_notes(ddl: &Ddl) {
     for note in &ddl.notes {
         tracing::warn!(object = %note.object, what = %note.what, kind = note.kind.as_str(),
             reason = %note.reason, "not as on the source");
@@ -372,9 +406,7 @@ async fn create(
         }
         mappings.push(mapping);
     }
-    for gone in begun.known.iter().filter(|known| mappings.iter().all(|m| m.id != known.id)) {
-        tracing::warn!(table = %gone.name, "dropped on the source; its target is left as it is");
-    }
+    let gone = dropped(&begun.known, &mappings, survey);
     let wanted: Vec<build::Wanted<'_>> = wanted
         .into_iter()
         .map(|(index, ddl, shape, is_again)| build::Wanted {
@@ -386,11 +418,31 @@ async fn create(
         .collect();
     let lineage = &begun.installed.lineage;
     let first = begun.stored.is_none().then_some((lineage, head));
-    if first.is_some() || !wanted.is_empty() {
-        let schema = &run.config.target_schema;
-        build::create_tables(client, schema, &wanted, ddl, first).await?;
-    }
+    // Also where no table is wanted: an index may have come or gone, a type may have been widened.
+    let schema = &run.config.target_schema;
+    build::create_tables(client, schema, &wanted, &gone, ddl, first).await?;
     Ok(Plan::new(mappings))
+}
+
+/// The known tables that are no more. One that is there but cannot be replicated any more keeps
+/// its target.
+fn dropped<'a>(
+    known: &'a [KnownTable],
+    mappings: &[Mapping],
+    survey: &Survey,
+) -> Vec<&'a KnownTable> {
+    let without_mapping =
+        known.iter().filter(|known| mappings.iter().all(|mapping| mapping.id != known.id));
+    let (gone, still_there): (Vec<_>, Vec<_>) = without_mapping.partition(|known| {
+        let is_skipped = survey.catalog.skipped.iter().any(|skipped| skipped.name == known.name);
+        let is_there = survey.catalog.tables.iter().any(|table| table.name == known.name);
+        !is_skipped && !is_there
+    });
+    for known in still_there {
+        tracing::warn!(table = %known.name,
+            "cannot be replicated any more; its target is left as it is");
+    }
+    gone
 }
 
 /// Why the target table of a known table cannot be kept, if it cannot.
@@ -401,6 +453,9 @@ fn reason_to_begin_again(
     installed: &triggers::Installed,
     rowids_may_have_moved: bool,
 ) -> Option<&'static str> {
+    if build::is_outgrown(&known.columns) {
+        return Some("an untyped column got values that its type on the target does not hold");
+    }
     if known.columns != *shape {
         return Some("its columns changed");
     }

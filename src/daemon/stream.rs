@@ -15,15 +15,17 @@ use tokio_postgres::Client;
 use super::prepare::Session;
 use super::{Ended, Error, Run};
 use crate::batch::Batch;
-use crate::change::Anchor;
+use crate::change::{Anchor, TableId};
 use crate::failpoint;
 use crate::source::changelog::{Budget, Keep, Prunable};
 use crate::source::{self, watch};
 use crate::target::apply::{Applied, Applier, Limits};
 use crate::target::attend::Attendant;
+use crate::target::build::Built;
 use crate::target::explain::explain;
 use crate::target::ledger::{self, Phase};
 use crate::target::{self, build};
+use crate::value::PgType;
 
 /// What one batch may hold. 20,000 rows of 100 bytes are past the size from which larger batches
 /// are no faster, and two of them, with their copies on the way, stay far below 128 MiB.
@@ -71,6 +73,7 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         attendant,
         bell,
         phase: stored.phase,
+        is_built: false,
         epoch,
         data_version: None,
         proven: Instant::now(),
@@ -79,7 +82,14 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
     };
     let ended = stream.replay(run).await;
     drop(watch);
-    ended
+    match ended {
+        Err(Error::Source(source::Error::Outgrown { table, column, to })) => {
+            stream.outgrow(table, column, to).await?;
+            // A new session copies the table again.
+            Err(source::Error::SchemaChanged.into())
+        }
+        ended => ended,
+    }
 }
 
 struct Stream {
@@ -91,6 +101,8 @@ struct Stream {
     attendant: Attendant,
     bell: Arc<Notify>,
     phase: Phase,
+    /// What waits for the target to be in step has been looked for in this session.
+    is_built: bool,
     epoch: i64,
     /// SQLite's `data_version` before the last tail that found nothing.
     data_version: Option<i64>,
@@ -122,6 +134,20 @@ impl Stream {
                 return Ok(Ended::Stopped);
             }
         }
+    }
+
+    /// Notes that a column is to have another type from now on.
+    async fn outgrow(&mut self, table: TableId, column: usize, to: PgType) -> Result<(), Error> {
+        if self.applier.is_pending() {
+            self.applier.roll_back().await?;
+        }
+        let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
+        let mapping = mapping.expect("the reader reads by the plan");
+        tracing::info!(table = %mapping.table.name,
+            column = %mapping.source_name(&mapping.columns[column]), to = to.sql(),
+            "an untyped column got a value that its type does not hold; widened");
+        build::outgrow(self.applier.client(), mapping, column, to).await?;
+        Ok(())
     }
 
     /// Applies a batch, and reads the next one meanwhile if there is more to come.
@@ -193,8 +219,8 @@ impl Stream {
 
     /// Nothing more to read. Ends what is open, builds what waited for this moment, waits.
     async fn at_head(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
-        if self.phase != Phase::Streaming && self.applier.standing().is_consistent() {
-            self.enter_streaming(run).await?;
+        if !self.is_built && self.applier.standing().is_consistent() {
+            self.build(run).await?;
             // Changes may have come meanwhile.
             return Ok(None);
         }
@@ -209,12 +235,23 @@ impl Stream {
         Ok(run.stop.is_given().then_some(Ended::Stopped))
     }
 
-    /// In step for the first time: unique indexes hold now, so indexes and checks can be built.
-    async fn enter_streaming(&mut self, run: &mut Run) -> Result<(), Error> {
+    /// In step for the first time in this session: unique indexes hold now, so what waits can be
+    /// built, be it after the first copy or after the source's schema changed.
+    async fn build(&mut self, run: &mut Run) -> Result<(), Error> {
         failpoint::hit(failpoint::CAUGHT_UP);
         let client = self.applier.client();
+        if self.phase == Phase::Streaming {
+            let built = build_what_waits(client, &run.config.target_schema);
+            let Built { built, refused } = self.attendant.attend(built).await?;
+            if built + refused != 0 {
+                tracing::info!(built, refused, "built what was waiting");
+            }
+            self.is_built = true;
+            return Ok(());
+        }
         let built = build_the_rest(client, &run.config.target_schema, self.epoch);
         let refused = self.attendant.attend(built).await?;
+        self.is_built = true;
         self.phase = Phase::Streaming;
         run.got_somewhere();
         let applied = self.applier.standing().applied.position;
@@ -296,15 +333,23 @@ impl Stream {
 
 /// Builds indexes, checks and views, and says that the target is in step. Returns how many of them
 /// PostgreSQL refused.
+/// Indexes, checks and views, each once the rows are there.
+async fn build_what_waits(client: &Client, target_schema: &str) -> Result<Built, target::Error> {
+    let mut outcome = Built::default();
+    for kind in ["index", "check", "view"] {
+        let done = build::build_waiting(client, target_schema, kind).await?;
+        outcome.built += done.built;
+        outcome.refused += done.refused;
+    }
+    Ok(outcome)
+}
+
 async fn build_the_rest(
     client: &Client,
     target_schema: &str,
     epoch: i64,
 ) -> Result<usize, target::Error> {
-    let mut refused = 0;
-    for kind in ["index", "check", "view"] {
-        refused += build::build_waiting(client, target_schema, kind).await?.refused;
-    }
+    let refused = build_what_waits(client, target_schema).await?.refused;
     ledger::set_states(client, "copied", "streaming").await?;
     client
         .batch_execute("analyze lite2pg.position")

@@ -113,7 +113,12 @@ fn walk(table: &Table) -> Walk {
         (None, Key::Columns(columns)) => Walk::Key(
             columns
                 .iter()
-                .map(|column| Ident::new(&table.columns[*column].name).to_string())
+                .map(|column| {
+                    let name = Ident::new(&table.columns[*column].name);
+                    // Sorted anew for each chunk: slow, and right.
+                    let by_bytes = if table.is_key_comparable() { "" } else { " collate binary" };
+                    format!("{name}{by_bytes}")
+                })
                 .collect(),
         ),
         (None, _) => Walk::Rowid("rowid".to_owned()),

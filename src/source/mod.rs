@@ -138,6 +138,17 @@ pub enum Error {
     /// The schema is not what the plan was made from; plan again.
     #[error("the schema of the source changed")]
     SchemaChanged,
+    /// An untyped column got a value of another storage class than its type on the target holds.
+    /// A wider one holds both: copy the table again with that.
+    #[error("a column of table {} needs the type {} on the target", table.0, to.sql())]
+    Outgrown {
+        /// The table.
+        table: crate::change::TableId,
+        /// Position of the column in the mapping.
+        column: usize,
+        /// The type that holds both.
+        to: crate::value::PgType,
+    },
 }
 
 /// How the lineage proof failed. Nothing may be applied after one of these.
@@ -290,6 +301,8 @@ pub struct Source {
     wal: Option<Traces>,
     /// The `schema_version` under which the triggers were last found whole.
     pub(crate) schema_version: Option<i64>,
+    /// The `schema_version` of the newest survey.
+    surveyed_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
     last_commit: Cell<Option<(i64, Instant)>>,
     /// When the last read ended.
@@ -314,6 +327,7 @@ impl Source {
             identity,
             traces: Traces::of(path),
             schema_version: None,
+            surveyed_version: None,
             last_commit: Cell::new(None),
             last_read: Cell::new(Instant::now()),
             writers: quiet::Writers::default(),
@@ -338,6 +352,7 @@ impl Source {
         )
         .map_err(Error::sqlite(doing))?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        lend_collations(conn).map_err(Error::sqlite(doing))?;
         // The first read: here a file that is not a database shows itself.
         let first = conn.query_row("select count(*) from sqlite_schema", [], |row| row.get(0));
         match first {
@@ -530,12 +545,29 @@ impl Source {
 
     /// Looks at the whole schema, in one read transaction.
     pub fn survey(&mut self) -> Result<Survey, Error> {
-        self.reading(|conn| {
+        let survey = self.reading(|conn| {
             let schema_version = changelog::schema_version(conn)?;
             let mut catalog = schema::read(conn).map_err(|source| Error::Schema { source })?;
             triggers::keep_keys(conn, &mut catalog)?;
             Ok(Survey { catalog, schema_version })
-        })
+        })?;
+        self.surveyed_version = Some(survey.schema_version);
+        Ok(survey)
+    }
+
+    /// Whether `error` came about because the application changed its schema after the survey: a
+    /// migration drops and renames tables under the eyes of whoever reads them.
+    pub fn has_schema_moved(&self, error: &Error) -> Result<bool, Error> {
+        let may_come_of_it = matches!(
+            error,
+            Error::Sqlite { .. } | Error::Schema { .. } | Error::TriggerRefused { .. }
+        );
+        match self.surveyed_version {
+            Some(surveyed) if may_come_of_it => {
+                Ok(changelog::schema_version(&self.conn)? != surveyed)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The lineage the file carries, if a changelog is installed.
@@ -562,6 +594,12 @@ pub(crate) fn wait_as_reader(conn: &mut Connection) -> Result<(), rusqlite::Erro
         std::thread::sleep(READ_BUSY_PAUSE);
         begun.elapsed() < READ_BUSY_MAX
     }))
+}
+
+/// Gives a stand-in to every collation that only the application has. Without it SQLite would not
+/// prepare a statement that could use one of their indexes; we neither search nor sort by them.
+fn lend_collations(conn: &Connection) -> rusqlite::Result<()> {
+    conn.collation_needed(|conn, name| conn.create_collation(name, |one, other| one.cmp(other)))
 }
 
 /// The schema at one moment.

@@ -29,7 +29,7 @@ use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::Error;
+use super::{Error, build};
 use crate::batch::{
     Batch, Image, KeyImage, Quarantined, Row, TableBatch, fields, key_json, sort_key,
 };
@@ -137,6 +137,8 @@ struct Work<'a> {
     /// To be written, and known to be new: they go by COPY.
     appended: Vec<(&'a KeyImage, &'a Image)>,
     refused: Vec<&'a Quarantined>,
+    /// Keys in quarantine, perhaps, that no row has any more.
+    gone: &'a [serde_json::Value],
 }
 
 /// A parameter that is already in binary form.
@@ -461,7 +463,7 @@ impl Applier {
                 .map_err(Error::query("make room on a unique index"))?;
             let group = self.open.as_mut().expect("displacing happens inside a group");
             for row in removed {
-                group.owed.insert((mapping.id, raw_key(&row)));
+                group.owed.insert((mapping.id, raw_key(&row, 0)));
             }
         }
         failpoint::hit(failpoint::APPLY_DISPLACED);
@@ -543,30 +545,45 @@ impl Applier {
         self.delete(item.index, mapping, &touched).await?;
         self.note_quarantine(item, position).await?;
         for (key, image) in written {
-            self.execute("savepoint one_row").await?;
-            let arrays = row_arrays(mapping, std::iter::once(image.as_slice()));
-            let upsert = &self.tables[&item.index].upsert;
-            let outcome = self
-                .client
-                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
-                .await
-                .map_err(Error::query("write a row"));
-            match outcome {
-                Ok(_) => self.execute("release savepoint one_row").await?,
-                Err(error) if is_refusal(&error) => {
-                    self.execute("rollback to savepoint one_row").await?;
-                    let refused = Quarantined {
-                        key: json_of(mapping, key),
-                        column: error.column(),
-                        reason: error.reason(),
-                    };
-                    self.quarantine(mapping.id, &refused, position).await?;
+            while let Err(error) = self.one_row(item, image).await? {
+                if build::give_up_index(&self.client, self.schema.raw(), &error).await? {
+                    // Without that index the row may fit.
+                    continue;
                 }
-                Err(error) => return Err(error),
+                let refused = Quarantined {
+                    key: json_of(mapping, key),
+                    column: error.column(),
+                    reason: error.reason(),
+                };
+                self.quarantine(mapping.id, &refused, position).await?;
+                break;
             }
         }
         self.raise_greatest_key(item);
         Ok(())
+    }
+
+    /// Writes one row; the inner error is what the target said when it refused it.
+    async fn one_row(&self, item: &Work<'_>, image: &Image) -> Result<Result<(), Error>, Error> {
+        self.execute("savepoint one_row").await?;
+        let arrays = row_arrays(item.mapping, std::iter::once(image.as_slice()));
+        let upsert = &self.tables[&item.index].upsert;
+        let outcome = self
+            .client
+            .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
+            .await
+            .map_err(Error::query("write a row"));
+        match outcome {
+            Ok(_) => {
+                self.execute("release savepoint one_row").await?;
+                Ok(Ok(()))
+            }
+            Err(error) if is_refusal(&error) => {
+                self.execute("rollback to savepoint one_row").await?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn delete(
@@ -699,13 +716,14 @@ impl Applier {
                 .copied()
                 .chain(item.present.iter().chain(&item.appended).map(|(key, _)| *key))
                 .map(|key| json_of(item.mapping, key))
+                .chain(item.gone.iter().cloned())
                 .collect();
             self.client
                 .execute(
                     "delete from lite2pg.quarantine
-                      where table_id = $1 and key::text in (
-                            select k::text
-                              from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
+                      where table_id = $1 and md5(key::text) in
+                            (select md5(k::text)
+                               from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
                     &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
                 )
                 .await?;
@@ -751,7 +769,7 @@ impl Applier {
 }
 
 /// Whether the server refused the data, so that another way of writing it may succeed.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     // Data exception, integrity constraint violation, program limit exceeded
     // (https://www.postgresql.org/docs/current/errcodes-appendix.html).
     error.sql_state().is_some_and(|state| ["22", "23", "54"].contains(&&state.code()[..2]))
@@ -776,6 +794,7 @@ fn divide_table<'a>(mapping: &'a Mapping, table: &'a TableBatch) -> Work<'a> {
         present: Vec::new(),
         appended: Vec::new(),
         refused: table.nameless.iter().collect(),
+        gone: &table.nameless_gone,
     };
     for (_, key, row) in sorted {
         match row {
@@ -933,8 +952,8 @@ fn arrays<'a>(types: &[PgType], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw
     columns.into_iter().map(|column| Raw(column.freeze())).collect()
 }
 
-/// The key of a returned row, in the form of a [`KeyImage`].
-fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
+/// The key of a returned row, in the form of a [`KeyImage`]; it begins at column `from`.
+pub(super) fn raw_key(row: &tokio_postgres::Row, from: usize) -> KeyImage {
     struct Field<'a>(&'a [u8]);
     impl<'a> postgres_types::FromSql<'a> for Field<'a> {
         fn from_sql(
@@ -949,7 +968,7 @@ fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
         }
     }
     let mut key = KeyImage::new();
-    for column in 0..row.len() {
+    for column in from..row.len() {
         let Field(bytes) = row.get(column);
         let length = i32::try_from(bytes.len()).expect("a field is below 1 GB");
         key.extend_from_slice(&length.to_be_bytes());
@@ -958,7 +977,7 @@ fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
     key
 }
 
-fn json_of(mapping: &Mapping, key: &[u8]) -> serde_json::Value {
+pub(super) fn json_of(mapping: &Mapping, key: &[u8]) -> serde_json::Value {
     let values: Vec<crate::value::Owned> = mapping
         .key
         .iter()

@@ -306,7 +306,7 @@ impl Layout<'_> {
 
     /// Compared byte by byte, or not text at all.
     fn is_binary(&self, position: usize, collation: &str) -> bool {
-        collation == "BINARY" || self.types[position] != PgType::Text
+        collation == "BINARY" || !matches!(self.types[position], PgType::Text | PgType::Jsonb)
     }
 
     /// The positions of an index that PostgreSQL needs no expressions for.
@@ -726,6 +726,9 @@ impl<'a> Planner<'a> {
         match &column.term {
             IndexTerm::Column(position) if layout.is_binary(*position, &column.collation) => {
                 Ok(layout.ident(*position).to_string())
+            }
+            IndexTerm::Column(position) if layout.types[*position] == PgType::Jsonb => {
+                Err("it folds the case or the spaces of values of several storage classes".into())
             }
             IndexTerm::Column(position) => {
                 expr::fold(&layout.ident(*position).to_string(), &column.collation)

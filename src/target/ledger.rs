@@ -24,7 +24,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub(super) const QUARANTINE: &str = "
     insert into lite2pg.quarantine (table_id, key, column_name, reason, position)
     values ($1, $2::text::jsonb, $3, $4, $5)
-    on conflict (table_id, key) do update
+    on conflict (table_id, md5(key::text)) do update
        set column_name = excluded.column_name, reason = excluded.reason,
            position = excluded.position";
 

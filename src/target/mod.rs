@@ -200,6 +200,11 @@ impl Error {
         self.db_error().and_then(|error| error.column().map(str::to_owned))
     }
 
+    /// The constraint or index the server found fault with, if it named one.
+    pub(crate) fn constraint(&self) -> Option<String> {
+        self.db_error().and_then(|error| error.constraint().map(str::to_owned))
+    }
+
     /// Why the server refused a row, in words that hold no value of it.
     pub(crate) fn reason(&self) -> String {
         let Some(said) = self.db_error() else { return self.to_string() };

@@ -63,9 +63,11 @@ create table lite2pg.quarantine (
     column_name text,
     reason text not null,
     position bigint not null,
-    since timestamptz not null default now(),
-    primary key (table_id, key)
+    since timestamptz not null default now()
 );
+
+-- A key may be longer than an index entry can be; that may be the very reason to be here.
+create unique index quarantine_key on lite2pg.quarantine (table_id, md5(key::text));
 
 -- What is built after the rows are there.
 create table lite2pg.objects (

@@ -17,6 +17,7 @@ mod golden;
 
 mod capture;
 mod random;
+mod scenarios;
 
 mod crash;
 mod server_faults;
