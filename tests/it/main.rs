@@ -22,9 +22,9 @@ mod crash;
 mod server_faults;
 mod single_writer;
 
+mod bad_input;
 mod elsewhere;
 mod lineage;
-mod bad_input;
 
 mod quarantine;
 
