@@ -253,7 +253,7 @@ impl From<target::Error> for Report {
             NewerFormat { .. } => {
                 (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
             }
-            Position { .. } | TableGone { .. } => (
+            Position { .. } => (
                 Exit::Lineage,
                 Some(
                     "Nothing was applied. Either restore it from a backup of the target and run \
@@ -269,7 +269,7 @@ impl From<target::Error> for Report {
                      application has already done what the trigger refuses."
                 )),
             ),
-            Altered { table, name, .. } => (
+            Altered { table, name, .. } | TableGone { table, name } => (
                 Exit::No,
                 Some(format!(
                     "Undo the change, if no values went with it. Or have the table copied again: \

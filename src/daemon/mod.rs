@@ -218,8 +218,11 @@ impl Run {
     /// A copy that somebody is just putting over the file looks like anything, and so does a
     /// restore of the target while it lasts. Twice in a row is believed.
     fn may_look_again(&mut self, error: &Error) -> bool {
+        use target::connect::Error::NoSuchDatabase;
         let is_doubtful = match error {
             Error::Source(error) => error.is_doubtful(),
+            // A database that is dropped to be restored is gone for a moment.
+            Error::Target(target::Error::Connect(NoSuchDatabase { .. })) => self.epoch.is_some(),
             Error::Target(error) => error.misses_something(),
             Error::NotInStep { .. } | Error::NothingToDo => false,
         };

@@ -59,9 +59,10 @@ pub async fn check_there(
     known: &[ledger::KnownTable],
 ) -> Result<(), Error> {
     let names: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
-    let gone: Option<String> = client
+    let gone = client
         .query_opt(
-            "select format('%I.%I', $1::text, wanted.name) from unnest($2::text[]) wanted (name)
+            "select format('%I.%I', $1::text, wanted.name), wanted.name
+               from unnest($2::text[]) wanted (name)
               where not exists (
                     select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
                      where n.nspname = $1 and c.relname::text = wanted.name
@@ -69,9 +70,8 @@ pub async fn check_there(
             &[&target_schema, &names],
         )
         .await
-        .map_err(Error::query("look for the replicated tables"))?
-        .map(|row| row.get(0));
-    gone.map_or(Ok(()), |table| Err(Error::TableGone { table }))
+        .map_err(Error::query("look for the replicated tables"))?;
+    gone.map_or(Ok(()), |row| Err(Error::TableGone { table: row.get(0), name: row.get(1) }))
 }
 
 /// Fails with [`Error::Privilege`] if this role may not make tables in the target schema, or not

@@ -68,8 +68,10 @@ pub enum Error {
     /// A table that was replicated is not there any more.
     #[error("the target has no {table} any more, which was replicated")]
     TableGone {
-        /// Its qualified name.
+        /// Its qualified, quoted name.
         table: String,
+        /// The name in the target schema.
+        name: String,
     },
     /// The schema `lite2pg` is newer than this program.
     #[error("the target's lite2pg schema has format {found}; this lite2pg knows {known}")]
