@@ -27,6 +27,7 @@ mod bad_input;
 mod elsewhere;
 mod lineage;
 mod quarantine;
+mod restless;
 
 mod harm;
 
