@@ -14,7 +14,9 @@ BENCH_ARGS ?=
 .PHONY: demo test bench setup
 
 demo: setup
-	@cargo build --release --locked --quiet
+	@if [ -x target/release/lite2pg ]; then quiet=--quiet; else \
+	    quiet=; echo "building lite2pg, which takes a few minutes the first time" >&2; \
+	fi; cargo build --release --locked $$quiet
 	@target/release/lite2pg demo $(DEMO_ARGS)
 
 # nextest gives each test a process of its own and is used where it is installed; it does not run

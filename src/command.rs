@@ -134,7 +134,9 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     if let Some(cluster) = &cluster {
         // A private PostgreSQL has no password that this could show.
         let psql = cluster.psql(ROLE);
-        tracing::info!("no target is named; this private PostgreSQL is used: {psql}");
+        tracing::info!(
+            "no target is named, so a private PostgreSQL is used; while this runs: {psql}"
+        );
     }
     let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
     let outcome = run_until_told(config).await;

@@ -124,7 +124,8 @@ impl Stream {
                 continue;
             };
             failpoint::hit(failpoint::REPLAY_READ);
-            self.read = batch.through;
+            let through = batch.through;
+            self.read = through;
             next = self.apply(run, batch).await?;
             // A stop does not wait for a backlog: what is committed stays, the rest is replayed.
             if run.stop.is_given() {
@@ -132,6 +133,15 @@ impl Stream {
                     self.applier.roll_back().await?;
                 }
                 return Ok(Ended::Stopped);
+            }
+            // A writer that never rests leaves no moment with nothing to read.
+            let standing = self.applier.standing();
+            if standing.applied == through
+                && standing.is_consistent()
+                && !self.applier.is_pending()
+                && let Some(ended) = self.at_consistent_state(run).await?
+            {
+                return Ok(ended);
             }
         }
     }
@@ -219,20 +229,32 @@ impl Stream {
 
     /// Nothing more to read. Ends what is open, builds what waited for this moment, waits.
     async fn at_head(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
-        if !self.is_built && self.applier.standing().is_consistent() {
-            self.build(run).await?;
-            // Changes may have come meanwhile.
-            return Ok(None);
-        }
-        if run.config.until_caught_up && self.applier.standing().is_consistent() {
-            return Ok(Some(Ended::CaughtUp));
+        if self.applier.standing().is_consistent() {
+            let was_built = self.is_built;
+            let ended = self.at_consistent_state(run).await?;
+            if ended.is_some() || !was_built {
+                // Changes may have come while indexes were built.
+                return Ok(ended);
+            }
         }
         if run.stop.is_given() {
             return Ok(Some(Ended::Stopped));
         }
-        self.prune_if_due(run).await?;
         self.await_change(run).await?;
         Ok(run.stop.is_given().then_some(Ended::Stopped))
+    }
+
+    /// The target equals a state that the source had a moment ago, which is all that the steps
+    /// below wait for.
+    async fn at_consistent_state(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
+        if !self.is_built {
+            self.build(run).await?;
+        } else if run.config.until_caught_up {
+            return Ok(Some(Ended::CaughtUp));
+        } else {
+            self.prune_if_due(run).await?;
+        }
+        Ok(None)
     }
 
     /// In step for the first time in this session: unique indexes hold now, so what waits can be

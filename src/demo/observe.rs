@@ -30,6 +30,10 @@ impl Reading {
     }
 }
 
+fn is_copied(phase: Option<Phase>) -> bool {
+    matches!(phase, Some(Phase::CatchingUp | Phase::Streaming))
+}
+
 /// What all looks together have shown since the first copy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
@@ -81,7 +85,7 @@ impl Observer {
             lag_ms,
         };
         self.seen.changes = head;
-        if reading.phase == Some(Phase::Streaming) {
+        if is_copied(reading.phase) {
             self.seen.lag_changes_max = self.seen.lag_changes_max.max(lag_changes);
             self.seen.lag_ms_max = self.seen.lag_ms_max.max(lag_ms);
         }
@@ -108,7 +112,7 @@ impl Observer {
             return Ok(None);
         }
         let stored = ledger::position(client).await?;
-        if stored.as_ref().is_some_and(|stored| stored.phase == Phase::Streaming) {
+        if is_copied(stored.as_ref().map(|stored| stored.phase)) {
             // One statement sees one state: what it adds up is what PostgreSQL had at one moment.
             let row = client
                 .query_one(&sum, &[])

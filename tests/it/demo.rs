@@ -246,8 +246,8 @@ fn grouped(rows: u64) -> String {
     format!("{},{:03}", rows / 1_000, rows % 1_000)
 }
 
-#[test]
-fn a_row_that_somebody_altered_makes_the_demo_fail_and_name_the_table() {
+/// Runs a demo, and once it is in step does `sabotage` to its target. Returns what it said.
+fn sabotaged(sabotage: &[&str]) -> String {
     let place = Place::new();
     let database = TestDatabase::create();
     let demo = place.start(&["--seconds", "4", "--target", database.url()]);
@@ -259,15 +259,30 @@ fn a_row_that_somebody_altered_makes_the_demo_fail_and_name_the_table() {
             other => Err(format!("{other:?}")),
         }
     });
-    target.run("update public.carriers set name = name || '!' where code = 'dhl'");
-    target.run("delete from public.carriers where code = 'ups'");
+    sabotage.iter().for_each(|sql| target.run(sql));
     let (code, said, talk) = demo.finish();
     assert_eq!(code, Some(1), "{said}\n{talk}");
-    assert!(said.contains("\nNOT EQUAL: carriers\n"), "{said}");
-    assert!(said.contains("NOT EQUAL: 1 row missing, 1 row different"), "{said}");
     assert_no_complaint(&talk);
     assert!(!place.dir().exists(), "nothing was to be kept");
     place.await_no_process();
+    said
+}
+
+#[test]
+fn rows_that_somebody_altered_make_the_demo_fail_and_name_the_table() {
+    let said = sabotaged(&[
+        "update public.carriers set name = name || '!' where code = 'dhl'",
+        "delete from public.carriers where code = 'ups'",
+    ]);
+    assert!(said.contains("\nNOT EQUAL: carriers\n"), "{said}");
+    assert!(said.contains("NOT EQUAL: 1 row missing, 1 row different"), "{said}");
+}
+
+#[test]
+fn money_that_does_not_add_up_makes_the_demo_fail() {
+    let said = sabotaged(&["insert into public.accounts values (999, 'nobody', 5)"]);
+    assert!(said.contains("\nNOT CONSISTENT: the accounts held 2000005 cents"), "{said}");
+    assert!(said.contains("NOT EQUAL: 1 row too many"), "{said}");
 }
 
 #[test]

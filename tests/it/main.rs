@@ -28,6 +28,7 @@ mod bad_input;
 mod elsewhere;
 mod lineage;
 mod quarantine;
+mod restless;
 
 mod harm;
 
