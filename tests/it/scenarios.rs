@@ -171,7 +171,8 @@ fn quarantine(target: &Target) -> Vec<String> {
         .query(
             "select t.name || ' ' || left(q.key::text, 60) || ' ' \
              || coalesce(q.column_name, '-') \
-             || ': ' || q.reason from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
+             || ': ' || q.reason
+               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
         )
         .into_iter()
         .map(|mut row| row.remove(0).expect("no part is NULL"))
