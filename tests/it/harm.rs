@@ -3,7 +3,7 @@
 //!
 //! Locks are counted from the side of a writer that has no busy timeout, on two files in the same
 //! run. `LITE2PG_BUSY_SECONDS` makes each measurement longer and prints a table for
-//! docs/fine-print.md.
+//! docs/measurements.md.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -169,8 +169,10 @@ impl Stage {
 fn quarantine(target: &Target) -> Vec<String> {
     let mut rows: Vec<String> = target
         .query(
-            "select t.name || ' ' || left(q.key::text, 60) || ' ' || coalesce(q.column_name, '-') || ': ' \
-             || q.reason from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
+            "select t.name || ' ' || left(q.key::text, 60) || ' ' \
+             || coalesce(q.column_name, '-') \
+             || ': ' || q.reason
+               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
         )
         .into_iter()
         .map(|mut row| row.remove(0).expect("no part is NULL"))
