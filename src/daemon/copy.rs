@@ -24,10 +24,10 @@ use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
-use crate::target::copy::{Arrived, write_chunk};
-use crate::target::ledger::{self, Phase, Progress};
 use crate::target::attend::Attendant;
+use crate::target::copy::{Arrived, write_chunk};
 use crate::target::explain::explain;
+use crate::target::ledger::{self, Phase, Progress};
 use crate::target::{self, build, connect};
 
 /// Bytes of rows in one chunk: large enough that BEGIN and COMMIT are not felt, small enough that

@@ -19,8 +19,8 @@ use crate::change::Anchor;
 use crate::failpoint;
 use crate::source::changelog::{Budget, Keep, Prunable};
 use crate::source::{self, watch};
-use crate::target::attend::Attendant;
 use crate::target::apply::{Applied, Applier, Limits};
+use crate::target::attend::Attendant;
 use crate::target::explain::explain;
 use crate::target::ledger::{self, Phase};
 use crate::target::{self, build};
@@ -52,10 +52,8 @@ const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
     let Session { client, attendant, plan, lineage, epoch, stored, .. } = session;
     let schema = &run.config.target_schema;
-    let limits = Limits {
-        open_max: run.config.transaction_max,
-        changes_max: TRANSACTION_CHANGES_MAX,
-    };
+    let limits =
+        Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
     let applier = Applier::new(client, schema, epoch, stored.standing, limits);
     let applier = attendant.attend(applier).await?;
     let bell = Arc::new(Notify::new());

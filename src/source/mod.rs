@@ -20,7 +20,7 @@ pub mod watch;
 use std::cell::Cell;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -214,7 +214,7 @@ const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
 /// Rest between two reads in rollback mode while somebody writes. A writer that commits as fast as
 /// it can meets every read, so its share of failures is what we leave it: one read in so many
 /// commits. The copy still reads a thousand rows in each.
-const ROLLBACK_REST: Duration = Duration::from_millis(25);
+const ROLLBACK_REST: Duration = Duration::from_millis(50);
 
 /// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
 const QUIET_SINCE: Duration = Duration::from_secs(2);
@@ -229,6 +229,9 @@ const LOOK_PAUSE: Duration = Duration::from_micros(50);
 /// How long to look at that rate before slowing down.
 const LOOK_EAGERLY: Duration = Duration::from_millis(5);
 
+/// A file's time of modification moves in steps of up to 10 ms.
+const STAMP_SETTLES: Duration = Duration::from_millis(20);
+
 /// Statements kept prepared: a few per captured table.
 const STATEMENTS_KEPT: usize = 4_096;
 
@@ -241,6 +244,8 @@ pub struct Source {
     pub(crate) schema_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
     last_commit: Cell<Option<(i64, Instant)>>,
+    /// What the file looked like just before the last read.
+    stamp_read: Cell<Option<(SystemTime, u64)>>,
     /// When the last read ended.
     last_read: Cell<Instant>,
     writers: quiet::Writers,
@@ -261,6 +266,7 @@ impl Source {
             identity,
             schema_version: None,
             last_commit: Cell::new(None),
+            stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
             writers: quiet::Writers::default(),
         };
@@ -320,9 +326,7 @@ impl Source {
     pub fn pace(&self) -> Result<Pace, Error> {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
-            Journal::Rollback if self.is_left_alone() => {
-                Pace { hold_max: ROLLBACK_QUIET_HOLD_MAX }
-            }
+            Journal::Rollback if self.is_left_alone() => Pace { hold_max: ROLLBACK_QUIET_HOLD_MAX },
             Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
         })
     }
@@ -400,13 +404,18 @@ impl Source {
     /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
     pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
         let begun = Instant::now();
+        // In rollback mode a look takes a lock, and a file that looks as it did holds no news; where
+        // the clock is too coarse to tell, the next poll looks for certain.
+        if !max.is_zero() && self.journal()? == Journal::Rollback {
+            let read = self.stamp_read.get();
+            return Ok(read.is_none() || read != stamp(&self.path));
+        }
         loop {
             if self.data_version()? != seen {
                 return Ok(true);
             }
             let waited = begun.elapsed();
-            // In rollback mode each look takes a lock, and the last event comes after the commit.
-            if max <= waited || self.journal()? == Journal::Rollback {
+            if max <= waited {
                 return Ok(false);
             }
             std::thread::sleep(if waited < LOOK_EAGERLY { LOOK_PAUSE } else { LOOK_PAUSE * 10 });
@@ -419,6 +428,7 @@ impl Source {
         body: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.await_quiet()?;
+        self.stamp_read.set(stamp(&self.path));
         let transaction =
             self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
         let outcome = body(&transaction);
@@ -475,6 +485,15 @@ pub(crate) fn storage(value: ValueRef<'_>) -> Storage<'_> {
         ValueRef::Text(text) => Storage::Text(text),
         ValueRef::Blob(bytes) => Storage::Blob(bytes),
     }
+}
+
+/// When the file was last written, and its size; `None` if that was so recently that another write
+/// could leave the same stamp.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    let modified = found.modified().ok()?;
+    let is_settled = modified.elapsed().is_ok_and(|age| STAMP_SETTLES < age);
+    is_settled.then(|| (modified, found.len()))
 }
 
 fn check_path(path: &Path) -> Result<(u64, u64), Error> {

@@ -265,10 +265,7 @@ impl Applier {
         for (statement, parameters) in &prepared {
             let parameters = parameters.iter().map(|raw| raw as &(dyn ToSql + Sync));
             steps.push(
-                self.client
-                    .execute_raw(*statement, parameters)
-                    .map(|done| done.map(drop))
-                    .boxed(),
+                self.client.execute_raw(*statement, parameters).map(|done| done.map(drop)).boxed(),
             );
         }
         steps.push(

@@ -102,9 +102,8 @@ async fn look(
             mapping.columns.iter().map(|column| column.target.as_str()).collect();
         let types: Vec<Oid> = mapping.columns.iter().map(|column| column.pg.oid()).collect();
         let whole = i64::try_from(names.len()).expect("a table has at most 1,600 columns");
-        let row = client
-            .query_one(COLUMNS, &[&target_schema, &mapping.target, &names, &types])
-            .await?;
+        let row =
+            client.query_one(COLUMNS, &[&target_schema, &mapping.target, &names, &types]).await?;
         if row.get::<_, i64>(0) < whole {
             let (table, name) = (row.get(1), mapping.target.clone());
             return Ok(Some(Found::Altered { table, name }));

@@ -182,9 +182,7 @@ impl Error {
     /// Whether a new session may get past it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(error) => {
-                error.remedy() == conninfo::Remedy::Retry || error.may_pass()
-            }
+            Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry || error.may_pass(),
             Self::Query { source, .. } => connect::is_transient(&source.0),
             // The position is read anew at the beginning of a session.
             Self::Moved | Self::Silent { .. } => true,

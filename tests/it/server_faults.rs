@@ -12,9 +12,7 @@ use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 use crate::server::Target;
 use crate::support::cluster::ThrowawayCluster;
 use crate::support::proxy::{Act, Direction, Proxy, Rule, When, query};
-use crate::support::scene::{
-    Scene, assert_equal, await_on_target, await_server, await_step, head,
-};
+use crate::support::scene::{Scene, assert_equal, await_on_target, await_server, await_step, head};
 use crate::support::sidecar::{Ended, LIMIT, Launch, Sidecar, wait_until};
 use crate::support::workload::Options;
 
@@ -118,8 +116,10 @@ fn a_server_in_recovery_is_waited_for() {
     let mut crashing = Crashing::new(3);
     let writer = crashing.scene.write();
     let mut sidecar = Launch::run(&crashing.scene.file, &crashing.url).start();
-    crashing
-        .await_sql(&mut sidecar, "select phase = 'streaming' and applied > 100 from lite2pg.position");
+    crashing.await_sql(
+        &mut sidecar,
+        "select phase = 'streaming' and applied > 100 from lite2pg.position",
+    );
     crashing.cluster.stop_immediate();
     let signal = crashing.cluster.cluster().data_dir().join("standby.signal");
     std::fs::write(&signal, "").expect("the directory is there");
@@ -544,7 +544,10 @@ fn a_column_dropped_on_the_target_is_named_and_the_hint_mends_it() {
 
 #[test]
 fn a_column_of_another_type_on_the_target_is_named_and_the_hint_mends_it() {
-    alter_and_follow_the_hint(23, "alter table public.item alter column price type date using null");
+    alter_and_follow_the_hint(
+        23,
+        "alter table public.item alter column price type date using null",
+    );
 }
 
 #[test]
