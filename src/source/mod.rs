@@ -493,7 +493,7 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let found = std::fs::metadata(path).ok()?;
     let modified = found.modified().ok()?;
     let is_settled = modified.elapsed().is_ok_and(|age| STAMP_SETTLES < age);
-    is_settled.then(|| (modified, found.len()))
+    is_settled.then_some((modified, found.len()))
 }
 
 fn check_path(path: &Path) -> Result<(u64, u64), Error> {

@@ -218,8 +218,9 @@ fn the_wal_does_not_grow_while_a_table_is_copied_or_followed() {
     }
     writer.stop();
     println!("the log reached {} KiB", largest / 1024);
-    // SQLite resets it at 1,000 pages: 4 MB. Twice that is a reader that missed one chance.
-    assert!(largest < 16 << 20, "{largest} bytes");
+    // One transaction in twenty rewrites 1.7 MB of pages, 100 MB in all; SQLite starts the log anew
+    // at the first commit past 4 MB that no reader sees.
+    assert!(largest < 48 << 20, "{largest} bytes");
     scene.end(sidecar);
 }
 
@@ -416,6 +417,15 @@ fn two_files(directory: &Path, schema: &Schema) -> [Vec<Connection>; 2] {
     })
 }
 
+/// SQLite does not always find, on a table without triggers, that REPLACE leaves a row whose parent
+/// does not exist; on one that has a trigger it does, and refuses the statement.
+fn is_missed_reference(bare: &Connection, without: &Learned, with: &Learned) -> bool {
+    let is_refused = with.error.as_deref() == Some("FOREIGN KEY constraint failed");
+    is_refused
+        && without.error.is_none()
+        && !learn(bare, "pragma foreign_key_check").rows.is_empty()
+}
+
 /// Rows, errors, `changes()`, `last_insert_rowid()`, RETURNING and the state of the transaction are
 /// the same with our triggers as without. (`total_changes()` counts the work of triggers, ours
 /// included. And where a trigger of any kind is there, an INSERT that a foreign key refuses is
@@ -423,7 +433,7 @@ fn two_files(directory: &Path, schema: &Schema) -> [Vec<Connection>; 2] {
 /// it is compared again from there on.)
 #[test]
 fn statements_tell_the_application_the_same_with_triggers_as_without() {
-    for n in 0..number_from_env("LITE2PG_SCHEMAS", 12) {
+    'schemas: for n in 0..number_from_env("LITE2PG_SCHEMAS", 12) {
         let seed = schema_seed(n);
         let _replay = SeedOnPanic(seed);
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
@@ -451,6 +461,10 @@ fn statements_tell_the_application_the_same_with_triggers_as_without() {
                 }
                 if is_stale[at] {
                     with.last_insert_rowid = without.last_insert_rowid;
+                }
+                if is_missed_reference(&bare[at], &without, &with) {
+                    // From here on the two files differ by SQLite's own mistake.
+                    continue 'schemas;
                 }
                 assert_eq!(without, with, "seed {seed}: {sql}\n{}", schema.ddl.join(";\n"));
                 statements += 1;
