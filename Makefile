@@ -21,7 +21,8 @@ demo: setup
 
 # nextest gives each test a process of its own and is used where it is installed; it does not run
 # the examples in the documentation, so those follow.
-test: setup
+test:
+	@deploy/setup.sh --tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    cargo nextest run --locked --features failpoints --no-fail-fast $(TEST_ARGS); \
 	    cargo test --locked --features failpoints --doc --quiet; \

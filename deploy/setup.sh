@@ -206,6 +206,19 @@ need_postgresql() {
         "(or set TEST_POSTGRES_URL for the tests; for the demo: lite2pg demo --target URL)"
 }
 
+# For the test that watches which files are opened; only Linux has it.
+need_strace() {
+    if [ "$(uname -s)" != Linux ] || command -v strace >/dev/null 2>&1; then
+        return 0
+    fi
+    can_apt || fail "the tests need strace; as root: apt-get install -y strace"
+    say "installing strace"
+    apt_install strace || fail "apt-get could not install strace"
+}
+
 need_cargo
 need_compiler
 need_postgresql
+if [ "${1:-}" = --tests ]; then
+    need_strace
+fi

@@ -20,7 +20,7 @@ pub mod watch;
 use std::cell::Cell;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -265,7 +265,7 @@ const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
 /// Rest between two reads in rollback mode while somebody writes. A writer that commits as fast as
 /// it can meets every read, so its share of failures is what we leave it: one read in so many
 /// commits. The copy still reads a thousand rows in each.
-const ROLLBACK_REST: Duration = Duration::from_millis(25);
+const ROLLBACK_REST: Duration = Duration::from_millis(50);
 
 /// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
 const QUIET_SINCE: Duration = Duration::from_secs(2);
@@ -284,6 +284,9 @@ const LOOK_PAUSE: Duration = Duration::from_micros(50);
 
 /// How long to look at that rate before slowing down.
 const LOOK_EAGERLY: Duration = Duration::from_millis(5);
+
+/// A file's time of modification moves in steps of up to 10 ms.
+const STAMP_SETTLES: Duration = Duration::from_millis(20);
 
 /// Statements kept prepared: a few per captured table.
 const STATEMENTS_KEPT: usize = 4_096;
@@ -305,6 +308,8 @@ pub struct Source {
     surveyed_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
     last_commit: Cell<Option<(i64, Instant)>>,
+    /// What the file looked like just before the last read.
+    stamp_read: Cell<Option<(SystemTime, u64)>>,
     /// When the last read ended.
     last_read: Cell<Instant>,
     writers: quiet::Writers,
@@ -329,6 +334,7 @@ impl Source {
             schema_version: None,
             surveyed_version: None,
             last_commit: Cell::new(None),
+            stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
             writers: quiet::Writers::default(),
         };
@@ -506,11 +512,13 @@ impl Source {
     /// Waits up to `max` for a commit of another connection, looking again and again: a file
     /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
     pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
-        if self.journal()? == Journal::Rollback {
-            // Each look takes a lock, and the last event comes after the commit: one look.
-            return Ok(self.data_version()? != seen);
-        }
         let begun = Instant::now();
+        // In rollback mode a look takes a lock, and a file that looks as it did holds no news; where
+        // the clock is too coarse to tell, the next poll looks for certain.
+        if !max.is_zero() && self.journal()? == Journal::Rollback {
+            let read = self.stamp_read.get();
+            return Ok(read.is_none() || read != stamp(&self.file));
+        }
         loop {
             if self.data_version()? != seen {
                 return Ok(true);
@@ -529,6 +537,7 @@ impl Source {
         body: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.await_quiet()?;
+        self.stamp_read.set(stamp(&self.file));
         let transaction =
             self.conn.unchecked_transaction().map_err(Error::sqlite("begin a read"))?;
         let outcome = body(&transaction);
@@ -622,41 +631,16 @@ pub(crate) fn storage(value: ValueRef<'_>) -> Storage<'_> {
     }
 }
 
-/// What `stat` tells of the main file: enough to see that somebody wrote to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traces {
-    identity: (u64, u64),
-    /// Its length.
-    pub bytes: u64,
-    modified: (i64, i64),
+/// When the file was last written, and its size; `None` if that was so recently that another write
+/// could leave the same stamp.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    let modified = found.modified().ok()?;
+    let is_settled = modified.elapsed().is_ok_and(|age| STAMP_SETTLES < age);
+    is_settled.then_some((modified, found.len()))
 }
 
-impl Traces {
-    /// Looks at the path; `None` if it leads nowhere.
-    pub fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok()?;
-        Some(Self {
-            identity: (found.dev(), found.ino()),
-            bytes: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-        })
-    }
-
-    /// Whether both are of one file with one length: nobody is copying it.
-    pub fn is_at_rest_since(&self, before: &Self) -> bool {
-        (self.identity, self.bytes) == (before.identity, before.bytes)
-    }
-}
-
-/// The name of a file that SQLite keeps beside the main file.
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Where the path leads, and which file that is. The file is not opened.
-fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
+fn check_path(path: &Path) -> Result<(u64, u64), Error> {
     let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
     let looked = std::fs::metadata(path).and_then(|found| Ok((found, path.canonicalize()?)));
     let (found, file) = match looked {
