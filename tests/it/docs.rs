@@ -330,6 +330,7 @@ fn the_configuration_page_has_every_key_and_its_default() {
     let days = |duration: std::time::Duration| format!("`\"{}d\"`", duration.as_secs() / 86_400);
     for (key, default) in [
         ("`poll_interval_ms`", format!("`{}`", config.poll_interval.as_millis())),
+        ("`file_events`", format!("`{}`", config.file_events)),
         ("`copy.connections`", format!("`{}`", config.copy_connections)),
         ("`copy.rows_per_second`", "no limit".to_owned()),
         ("`copy.bytes_per_second`", "no limit".to_owned()),
