@@ -640,7 +640,41 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     is_settled.then_some((modified, found.len()))
 }
 
-fn check_path(path: &Path) -> Result<(u64, u64), Error> {
+/// What `stat` tells of the main file: enough to see that somebody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traces {
+    identity: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Traces {
+    /// Looks at the path; `None` if it leads nowhere.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            identity: (found.dev(), found.ino()),
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+
+    /// Whether both are of one file with one length: nobody is copying it.
+    pub fn is_at_rest_since(&self, before: &Self) -> bool {
+        (self.identity, self.bytes) == (before.identity, before.bytes)
+    }
+}
+
+/// The name of a file that SQLite keeps beside the main file.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Where the path leads, and which file that is. The file is not opened.
+fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
     let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
     let looked = std::fs::metadata(path).and_then(|found| Ok((found, path.canonicalize()?)));
     let (found, file) = match looked {
