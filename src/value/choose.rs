@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(widened(Storage::Text(b"x"), PgType::Int8, "INTEGER"), Some(PgType::Text));
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Int8, "INTEGER"), None);
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Text, ""), Some(PgType::Jsonb));
-        assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, "ANY"), Some(PgType::Jsonb));
+        assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, ""), Some(PgType::Jsonb));
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Jsonb, ""), None);
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Text, "TEXT"), None);
     }
