@@ -79,7 +79,8 @@ impl Seen {
         self.note(value);
         match current {
             PgType::Int8 => self.integer = true,
-            PgType::Float8 | PgType::Numeric => self.real = true,
+            PgType::Float8 => self.real = true,
+            PgType::Numeric => (self.integer, self.real) = (true, true),
             PgType::Text => self.text = true,
             PgType::Bytea => self.blob = true,
             PgType::Jsonb => {}
