@@ -210,9 +210,14 @@ impl Error {
     /// Why the server refused a row, in words that hold no value of it.
     pub(crate) fn reason(&self) -> String {
         let Some(said) = self.db_error() else { return self.to_string() };
+        let code = said.code().code();
+        // Limits are told by sizes and names; the other messages quote a value, if they show one.
+        let tells_no_value =
+            code.starts_with("54") || code.starts_with("22") && !said.message().contains('"');
         match said.constraint() {
-            Some(constraint) => format!("violates {constraint} (SQLSTATE {})", said.code().code()),
-            None => format!("refused with SQLSTATE {}", said.code().code()),
+            _ if tells_no_value => format!("{} (SQLSTATE {code})", said.message()),
+            Some(constraint) => format!("violates {constraint} (SQLSTATE {code})"),
+            None => format!("refused with SQLSTATE {code}"),
         }
     }
 

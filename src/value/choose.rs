@@ -79,7 +79,8 @@ impl Seen {
         self.note(value);
         match current {
             PgType::Int8 => self.integer = true,
-            PgType::Float8 | PgType::Numeric => self.real = true,
+            PgType::Float8 => self.real = true,
+            PgType::Numeric => (self.integer, self.real) = (true, true),
             PgType::Text => self.text = true,
             PgType::Bytea => self.blob = true,
             PgType::Jsonb => {}
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(widened(Storage::Text(b"x"), PgType::Int8, "INTEGER"), Some(PgType::Text));
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Int8, "INTEGER"), None);
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Text, ""), Some(PgType::Jsonb));
-        assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, "ANY"), Some(PgType::Jsonb));
+        assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, ""), Some(PgType::Jsonb));
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Jsonb, ""), None);
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Text, "TEXT"), None);
     }

@@ -192,6 +192,7 @@ const SHOP: &str = "
     create index orders_by_customer on orders (customer);
     create view notes as select note from orders;
     create view newest as select id from orders order by id desc limit 1;
+    create trigger orders_keep before delete on orders begin select raise(abort, 'kept'); end;
     insert into customers values (1, 'ann@example.org');
     insert into orders values (1, 1, 'fits'), (2, 1, cast(x'610062' as text));
 ";

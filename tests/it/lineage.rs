@@ -501,7 +501,7 @@ fn triggers_that_the_application_dropped_are_put_back_and_the_table_copied_again
     let pair = Pair::in_step("wal");
     let mut sidecar = pair.stream();
     pair.source(
-        "begin; drop trigger _lite2pg_item_insert; drop trigger _lite2pg_item_delete;
+        "begin; drop trigger _lite2pg_insert_item; drop trigger _lite2pg_delete_item;
         delete from item; insert into item (sku, slot) values ('unseen', 1); commit",
     );
     pair.write();

@@ -15,6 +15,7 @@ mod reference;
 mod ddl;
 mod golden;
 
+mod apps;
 mod capture;
 mod random;
 mod scenarios;
