@@ -203,7 +203,7 @@ need_postgresql() {
         return 0
     fi
     fail "no PostgreSQL server programs; as root: apt-get install -y postgresql" \
-        "(or set DATABASE_URL for the demo, TEST_POSTGRES_URL for the tests)"
+        "(or set TEST_POSTGRES_URL for the tests; for the demo: lite2pg demo --target URL)"
 }
 
 # For the test that watches which files are opened; only Linux has it.

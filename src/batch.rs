@@ -47,6 +47,8 @@ pub struct TableBatch {
     pub rows: HashMap<KeyImage, Row>,
     /// Keys that the target's types cannot hold; nothing can stand under them on the target.
     pub nameless: Vec<Quarantined>,
+    /// Keys of that kind whose rows are gone, as they would stand in quarantine.
+    pub nameless_gone: Vec<serde_json::Value>,
 }
 
 /// What became of a key.
@@ -128,6 +130,7 @@ pub fn encode_key<'a>(
         let value = match (column.pg, value(position)) {
             (_, Storage::Null) => return Err(Nameless::Null),
             (PgType::Float8, Storage::Real(0.0)) => Storage::Real(0.0),
+            (PgType::Jsonb, Storage::Real(real)) => as_integer(real).unwrap_or(Storage::Real(real)),
             (_, value) => value,
         };
         column
@@ -136,6 +139,14 @@ pub fn encode_key<'a>(
             .map_err(|misfit| Nameless::Misfit(position, misfit))?;
     }
     Ok(image)
+}
+
+/// The integer that SQLite calls equal to a real, if there is one.
+fn as_integer(real: f64) -> Option<Storage<'static>> {
+    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+    let is_integral = real.fract() == 0.0 && (-TWO_TO_63..TWO_TO_63).contains(&real);
+    #[expect(clippy::cast_possible_truncation, reason = "integral and in range")]
+    is_integral.then_some(Storage::Integer(real as i64))
 }
 
 /// The fields of an image: `None` for NULL.
@@ -181,13 +192,19 @@ pub fn key_json<'a>(values: impl Iterator<Item = Storage<'a>>) -> serde_json::Va
             Storage::Null => serde_json::Value::Null,
             Storage::Integer(integer) => integer.into(),
             Storage::Real(real) => real.into(),
-            Storage::Text(text) => String::from_utf8_lossy(text).into(),
-            Storage::Blob(bytes) => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("x'{hex}'").into()
-            }
+            Storage::Text(text) => match std::str::from_utf8(text) {
+                // JSON in PostgreSQL holds no U+0000 either.
+                Ok(text) if !text.contains('\0') => text.into(),
+                _ => format!("text {}", hex(text)).into(),
+            },
+            Storage::Blob(bytes) => hex(bytes).into(),
         })
         .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("x'{digits}'")
 }
 
 #[cfg(test)]

@@ -43,6 +43,15 @@ pub struct Anchor {
     pub token: i64,
 }
 
+/// A place in one history: what the target holds of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which history.
+    pub lineage: Lineage,
+    /// How far.
+    pub anchor: Anchor,
+}
+
 /// The number a captured table has in the changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableId(pub i64);

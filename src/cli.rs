@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Under this heading `--help` lists what every command takes, after what is the command's own.
+const GLOBAL: &str = "Options of every command";
+
 /// Keeps a PostgreSQL database in step with a SQLite file that an application keeps writing to.
 #[derive(Debug, Parser)]
 #[command(name = "lite2pg", version, about, max_term_width = 100)]
@@ -17,12 +20,14 @@ pub struct Cli {
     pub command: Command,
     /// Configuration file; ./lite2pg.toml is read if it is there.
     #[arg(long, global = true, value_name = "FILE", env = "LITE2PG_CONFIG")]
+    #[arg(help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", default_value = "info")]
-    pub log: String,
+    /// What to log: error, warn, info, debug, or a tracing filter [default: info; demo: warn].
+    #[arg(long, global = true, value_name = "FILTER", env = "LITE2PG_LOG", help_heading = GLOBAL)]
+    pub log: Option<String>,
     /// How to log, on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(help_heading = GLOBAL)]
     pub log_format: LogFormat,
 }
 
@@ -121,6 +126,9 @@ pub struct PaceArgs {
     /// Look at least this often, whatever file events say [default: 1000].
     #[arg(long, value_name = "MS")]
     pub poll_interval_ms: Option<u64>,
+    /// Do not wait for file events: look every poll interval and at no other time.
+    #[arg(long)]
+    pub no_file_events: bool,
     /// Connections that copy side by side [default: 3].
     #[arg(long, value_name = "N")]
     pub copy_connections: Option<usize>,
@@ -164,24 +172,36 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// How long the writer goes on.
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Transactions per second that the writer aims at.
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
     /// The seed of the data and of what the writer does; drawn and printed if not given.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where the database and the private PostgreSQL are made [default: a directory of the demo's
-    /// own, made anew each time].
+    /// Where the database and the private PostgreSQL are made; what an earlier demo left there is
+    /// removed [default: /var/lib/lite2pg/demo or ~/.local/state/lite2pg/demo].
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Keep the private PostgreSQL running at the end.
+    /// Leave both databases in place at the end, PostgreSQL running.
     #[arg(long)]
     pub keep: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub target: TargetArgs,
+    /// End and remove what --keep left, and do nothing else.
+    #[arg(long, conflicts_with_all = ["keep", "seconds", "rate", "seed", "target"])]
+    pub clean: bool,
+    /// A PostgreSQL to use in place of a private one: a database that nothing else is in. The
+    /// environment (DATABASE_URL, PG*) is not asked.
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    /// The schema that gets the tables [default: public].
+    #[arg(long, value_name = "NAME")]
+    pub target_schema: Option<String>,
+    /// Where PostgreSQL's server programs are.
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
 }
 
 /// Arguments of the demo's writer.

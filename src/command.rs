@@ -10,9 +10,9 @@ use crate::error::{Exit, Report};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::ConnInfo;
-use crate::target::private::PrivateCluster;
+use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
-use crate::{demo, status};
+use crate::{demo, status, terminal};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
 pub async fn execute(cli: Cli) -> Result<Exit, Report> {
@@ -30,13 +30,18 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
 }
 
 fn start_logging(cli: &Cli) -> Result<(), Report> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&cli.log)
-        .map_err(|error| Report::new(Exit::Usage, format!("--log {}: {error}", cli.log)))?;
+    let log = cli.log.as_deref().unwrap_or(match cli.command {
+        // It says itself what happens.
+        Command::Demo(_) => "warn",
+        _ => "info",
+    });
+    let filter = tracing_subscriber::EnvFilter::try_new(log)
+        .map_err(|error| Report::new(Exit::Usage, format!("--log {log}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::LogWriter)
         .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && no_color().is_none());
+        .with_ansi(terminal::is_interactive() && no_color().is_none());
     match cli.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -75,7 +80,7 @@ fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
         tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
             "not captured");
     }
-    let installed = triggers::install(&mut source, &survey.catalog)?;
+    let installed = triggers::install(&mut source, &survey.catalog, None)?;
     let what = if installed.is_first {
         format!("captures {} tables from now on", installed.tables.len())
     } else if installed.renewed.is_empty() {
@@ -126,8 +131,10 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     drop(Source::open(&path)?);
     let schema = file.target_schema(&args.target);
     let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone()).await?;
-    if cluster.is_some() {
-        tracing::info!(url = %target_url(&target), "no target is named; this private PostgreSQL is used");
+    if let Some(cluster) = &cluster {
+        // A private PostgreSQL has no password that this could show.
+        let psql = cluster.psql(ROLE);
+        tracing::info!("no target is named; this private PostgreSQL is used: {psql}");
     }
     let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
     let outcome = run_until_told(config).await;
@@ -142,8 +149,14 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     }
 }
 
-/// Runs until SIGTERM or SIGINT; a second signal ends the process at once, which is as safe.
+/// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run_until_told(config: daemon::Config) -> Result<Ended, Report> {
+    let stop = stop_on_signals("stopping after the batch in hand; a second signal stops at once")?;
+    Ok(daemon::run(config, stop).await?)
+}
+
+/// Given by SIGTERM or SIGINT; a second signal ends the process at once, which is as safe.
+pub(crate) fn stop_on_signals(say: &'static str) -> Result<Stop, Report> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| {
         signal(kind).map_err(|error| {
@@ -153,31 +166,24 @@ pub(crate) async fn run_until_told(config: daemon::Config) -> Result<Ended, Repo
     let (mut terminate, mut interrupt) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let (switch, stop) = Stop::new();
-    let signals = tokio::spawn(async move {
+    tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping after the batch in hand; a second signal stops at once");
-        // Fails only if the run is over already.
+        tracing::info!("{say}");
+        // Fails only if nobody waits any more.
         let _ = switch.send(true);
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         std::process::exit(i32::from(Exit::Unknown as u8));
     });
-    let outcome = daemon::run(config, stop).await;
-    signals.abort();
-    Ok(outcome?)
-}
-
-fn target_url(target: &ConnInfo) -> String {
-    target.to_string()
+    Ok(stop)
 }
 
 async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
     let source = SourceThread::open(path.clone()).await?;
-    let schema = file.target_schema(&args.target);
     let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
     let (client, _) =
         connect::connect(&target, "lite2pg status").await.map_err(target::Error::from)?;
-    let status = status::read(&source, &client, &schema).await?;
+    let status = status::read(&source, &client).await?;
     drop(client);
     release(cluster).await?;
     if args.json {
@@ -215,6 +221,14 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
         use crate::target::conninfo::Remedy;
+        use private::Error::{ProgramsMissing, ProgramsUnusable};
+        if let config::Error::Private(missing @ (ProgramsMissing | ProgramsUnusable { .. })) =
+            &error
+            && let Remedy::Stop { hint } = missing.remedy()
+        {
+            // What to install is all there is to say, so it is said in one line.
+            return Report::new(Exit::Unknown, format!("{error}. {hint}"));
+        }
         let hint = match &error {
             config::Error::NoSource => {
                 "Name the application's file: --source FILE, LITE2PG_SOURCE, or `source` in \

@@ -84,6 +84,7 @@ pub struct File {
     state_dir: Option<PathBuf>,
     pg_bin: Option<PathBuf>,
     poll_interval_ms: Option<u64>,
+    file_events: Option<bool>,
     #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
@@ -176,8 +177,8 @@ impl File {
         named.unwrap_or_else(|| "public".to_owned())
     }
 
-    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up (and for
-    /// `must_exist` only one that was made before); blocks while that takes.
+    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up; blocks while
+    /// that takes.
     pub fn target(
         &self,
         args: &TargetArgs,
@@ -217,6 +218,7 @@ impl File {
             target_schema,
             until_caught_up,
             poll_interval: Duration::from_millis(poll_interval_ms.max(1)),
+            file_events: !pace.no_file_events && self.file_events.unwrap_or(true),
             copy_connections: pace
                 .copy_connections
                 .or(self.copy.connections)

@@ -105,6 +105,8 @@ impl From<daemon::Error> for Report {
         match error {
             daemon::Error::Source(error) => error.into(),
             daemon::Error::Target(error) => error.into(),
+            daemon::Error::NotInStep { .. } => Self::new(Exit::No, error.to_string())
+                .hint("Bring it into step first: `lite2pg run --until-caught-up`."),
             daemon::Error::NothingToDo => Self::new(Exit::Usage, error.to_string()).hint(
                 "Is --source the right file? `lite2pg schema --source FILE` shows what it holds.",
             ),
@@ -115,8 +117,9 @@ impl From<daemon::Error> for Report {
 impl From<source::Error> for Report {
     fn from(error: source::Error) -> Self {
         use source::Error::{
-            Busy, HardLinked, Lineage, Missing, NetworkFileSystem, NewerFormat, NotADatabase,
-            NotAFile, NotInstalled, ReadOnly, Schema, SchemaChanged, Sqlite, TriggerRefused,
+            Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem, NewerFormat,
+            NotADatabase, NotAFile, NotInstalled, Outgrown, ReadOnly, Schema, SchemaChanged,
+            Sqlite, TriggerRefused, Unreadable,
         };
         let (exit, hint) = match &error {
             Lineage(broken) => return lineage_stop(broken),
@@ -127,7 +130,11 @@ impl From<source::Error> for Report {
                 Exit::Usage,
                 "Check the path. Encrypted files (SQLCipher, SEE) cannot be read.".to_owned(),
             ),
-            ReadOnly { .. } => (
+            Hidden { .. } => (
+                Exit::Usage,
+                "Check the path, and that this user may enter its directories.".to_owned(),
+            ),
+            ReadOnly { .. } | Unreadable { .. } => (
                 Exit::Usage,
                 "Run lite2pg as the application's user, or give its group write access to the \
                  file and its directory."
@@ -156,7 +163,7 @@ impl From<source::Error> for Report {
                 Exit::No,
                 "Nothing was installed. Please report the table's CREATE statement.".to_owned(),
             ),
-            Schema { .. } | Sqlite { .. } | SchemaChanged => (
+            Schema { .. } | Sqlite { .. } | SchemaChanged | Outgrown { .. } => (
                 Exit::Unknown,
                 "`sqlite3 FILE 'pragma integrity_check'` tells whether the file is sound."
                     .to_owned(),
@@ -168,10 +175,16 @@ impl From<source::Error> for Report {
 
 /// What happened, and the choices.
 fn lineage_stop(broken: &source::Broken) -> Report {
-    use source::Broken::{AnchorGone, ChangelogGone, Forked, Gap, Gone, OtherLineage, WentBack};
+    use source::Broken::{
+        AnchorGone, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage, WentBack,
+    };
     let what_it_means = match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
         Gone { .. } => "The file was removed, or something else was put in its place.",
+        Mixed => {
+            "SQLite reads the new file through the old -wal, and so does the application: what it \
+             shows is neither of the two."
+        }
         OtherLineage { .. } => "This is another database than the one the target was fed from.",
         WentBack { .. } => {
             "An older copy of the database was put in its place: changes that the target has are \
@@ -202,8 +215,9 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Altered, Connect, InUse, Moved, NewerFormat, OtherSource, Position, Query, Silent,
-            Stricter, TableExists, TakenOver, Trigger,
+            Altered, Closed, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource,
+            Position, Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone,
+            TakenOver, Trigger,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -227,6 +241,7 @@ impl From<target::Error> for Report {
                         .to_owned(),
                 ),
             ),
+            OtherSchema { fed, .. } => (Exit::Usage, Some(format!("Say `--target-schema {fed}`."))),
             TableExists { .. } => (
                 Exit::No,
                 Some(
@@ -239,8 +254,13 @@ impl From<target::Error> for Report {
                 (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
             }
             Position { .. } => (
-                Exit::Unknown,
-                Some("Look at `select * from lite2pg.position` and restore it.".to_owned()),
+                Exit::Lineage,
+                Some(
+                    "Nothing was applied. Either restore it from a backup of the target and run \
+                     lite2pg again, or feed a new, empty target: `lite2pg run --source FILE \
+                     --target URL`."
+                        .to_owned(),
+                ),
             ),
             Trigger { trigger, table, .. } => (
                 Exit::No,
@@ -249,7 +269,7 @@ impl From<target::Error> for Report {
                      application has already done what the trigger refuses."
                 )),
             ),
-            Altered { table, name, .. } => (
+            Altered { table, name, .. } | TableGone { table, name } => (
                 Exit::No,
                 Some(format!(
                     "Undo the change, if no values went with it. Or have the table copied again: \
@@ -259,7 +279,16 @@ impl From<target::Error> for Report {
                     name = crate::table::Literal(name)
                 )),
             ),
-            Query { .. } | Moved | Silent { .. } | Stricter { .. } => (Exit::Unknown, None),
+            Privilege { grant, .. } => {
+                (Exit::Usage, Some(format!("Nothing was written. As an administrator: `{grant}`.")))
+            }
+            Query { .. } if error.is_forbidden() => (
+                Exit::Usage,
+                Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
+            ),
+            Query { .. } | Closed | Moved | PutBack | Silent { .. } | Stricter { .. } => {
+                (Exit::Unknown, None)
+            }
         };
         Self::of(exit, &error, hint)
     }

@@ -31,5 +31,6 @@ pub mod source;
 pub mod status;
 pub mod table;
 pub mod target;
+pub mod terminal;
 pub mod value;
 pub mod verify;

@@ -40,6 +40,24 @@ pub struct Status {
     pub incidents: Vec<Incident>,
     /// Objects of the source that are not carried over, or not yet, by state.
     pub objects: Vec<ObjectCount>,
+    /// What is not on the target as it is on the source, and why.
+    pub notes: Vec<NoteStatus>,
+    /// The file carries the history that the target was fed from, so the positions compare.
+    #[serde(skip)]
+    is_same_history: bool,
+}
+
+/// Something that is not on the target as it is on the source.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct NoteStatus {
+    /// The object's name.
+    pub object: String,
+    /// What it is: `virtual table`, `trigger`, `check`, …
+    pub what: String,
+    /// `left out`, `differs` or `renamed`.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Places in the changelog.
@@ -87,20 +105,16 @@ pub struct Incident {
 /// How many objects are in a state.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ObjectCount {
-    /// `index`, `check`, `foreign_key`, `view` or `note`.
+    /// `index`, `check`, `foreign_key` or `view`.
     pub kind: String,
-    /// `waiting`, `built`, `refused` or `not_translated`.
+    /// `waiting`, `built` or `refused`.
     pub state: String,
     /// How many.
     pub count: i64,
 }
 
 /// Reads both sides.
-pub async fn read(
-    source: &SourceThread,
-    client: &Client,
-    target_schema: &str,
-) -> Result<Status, crate::daemon::Error> {
+pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crate::daemon::Error> {
     let has_ledger = ledger::exists(client).await?;
     let stored = if has_ledger { ledger::position(client).await? } else { None };
     let applied = stored.as_ref().map(|stored| stored.standing.applied.position);
@@ -115,6 +129,9 @@ pub async fn read(
             Ok::<_, source::Error>((head, lineage, lag_ms))
         })
         .await?;
+    let is_same_history = stored.as_ref().is_some_and(|stored| {
+        Some(&stored.lineage) == lineage.as_ref() && applied <= head && head.is_some()
+    });
     let mut status = Status {
         phase: stored.as_ref().map(|stored| stored.phase),
         consistent: stored.as_ref().is_some_and(|stored| stored.is_consistent),
@@ -129,14 +146,14 @@ pub async fn read(
         fallback: Fallback { state: "CLOSED", reason: "not cut over" },
         incidents: Vec::new(),
         objects: Vec::new(),
+        is_same_history,
+        notes: Vec::new(),
     };
-    if has_ledger {
-        read_target(client, target_schema, &mut status).await?;
+    if let Some(stored) = &stored {
+        read_target(client, &stored.target_schema, &mut status).await?;
     }
-    let same_lineage =
-        stored.as_ref().is_none_or(|stored| Some(&stored.lineage) == lineage.as_ref());
     let is_alone = has_ledger && !ledger::is_someone_at_work(client).await?;
-    status.waiting_for = waiting_for(&status, same_lineage, is_alone);
+    status.waiting_for = waiting_for(&status, is_alone);
     Ok(status)
 }
 
@@ -187,14 +204,31 @@ async fn read_target(
         .iter()
         .map(|row| ObjectCount { kind: row.get(0), state: row.get(1), count: row.get(2) })
         .collect();
+    let notes = client
+        .query(
+            "select object, what, kind, reason from lite2pg.notes
+              order by kind, what, object, reason",
+            &[],
+        )
+        .await
+        .map_err(target::Error::query(doing))?;
+    status.notes = notes
+        .iter()
+        .map(|row| NoteStatus {
+            object: row.get(0),
+            what: row.get(1),
+            kind: row.get(2),
+            reason: row.get(3),
+        })
+        .collect();
     Ok(())
 }
 
-fn waiting_for(status: &Status, same_lineage: bool, is_alone: bool) -> Option<String> {
+fn waiting_for(status: &Status, is_alone: bool) -> Option<String> {
     let Some(phase) = status.phase else {
         return Some("replication has not begun: `lite2pg run` begins it".to_owned());
     };
-    if !same_lineage {
+    if !status.is_same_history {
         return Some("the source is not the file that the target was fed from".to_owned());
     }
     if is_alone && (0 < status.lag_changes || phase != Phase::Streaming) {
@@ -215,8 +249,8 @@ impl Status {
             position.map_or_else(|| "-".to_owned(), |position| position.to_string())
         };
         let phase = self.phase.map_or("not begun", Phase::as_str);
-        let in_step =
-            if self.consistent && self.lag_changes == 0 { "in step" } else { "not in step" };
+        let is_in_step = self.is_same_history && self.consistent && self.lag_changes == 0;
+        let in_step = if is_in_step { "in step" } else { "not in step" };
         writeln!(
             text,
             "{phase}, {in_step}: applied {} of {}, lag {} changes, {:.1} s, {} rows in quarantine",
@@ -246,10 +280,37 @@ impl Status {
             )
             .expect("writing to a string cannot fail");
         }
+        text.push_str(&self.render_left_out());
         for incident in self.incidents.iter().take(5) {
             let message = crate::error::printable(&incident.message).replace('\n', "\u{fffd}");
             writeln!(text, "  incident {}: {message}", incident.at)
                 .expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+/// Objects of one kind that are named one by one in the terminal.
+const NAMED_MAX: usize = 5;
+
+impl Status {
+    /// What has no counterpart, one line for each kind of it.
+    fn render_left_out(&self) -> String {
+        let mut by_what: std::collections::BTreeMap<&str, Vec<String>> = Default::default();
+        for note in self.notes.iter().filter(|note| note.kind == "left out") {
+            let name = crate::error::printable(&note.object).replace('\n', "\u{fffd}");
+            by_what.entry(&note.what).or_default().push(name);
+        }
+        let mut text = String::new();
+        for (what, names) in by_what {
+            let named = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>();
+            let more = names.len().saturating_sub(NAMED_MAX);
+            let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+            writeln!(text, "  left out, {what}: {}{rest}", named.join(", "))
+                .expect("writing to a string cannot fail");
+        }
+        if !text.is_empty() {
+            text.push_str("  `lite2pg schema` tells why\n");
         }
         text
     }

@@ -257,6 +257,22 @@ impl Table {
         }
     }
 
+    /// Whether SQLite's own collations decide the order and the equality of the key. Where one of
+    /// the application's does, only the application can search by it.
+    pub fn is_key_comparable(&self) -> bool {
+        let is_built_in = |name: &str| {
+            ["BINARY", "NOCASE", "RTRIM"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        };
+        let by_index = self
+            .indexes
+            .iter()
+            .filter(|index| self.without_rowid && index.origin == IndexOrigin::PrimaryKey)
+            .flat_map(|index| index.columns.iter().map(|column| column.collation.as_str()));
+        let by_column = self.key_columns();
+        let by_column = by_column.iter().map(|&position| self.columns[position].collation.as_str());
+        by_index.chain(by_column).all(is_built_in)
+    }
+
     /// How many values name a row: at least one.
     pub fn key_width(&self) -> usize {
         match &self.key {

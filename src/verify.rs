@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::batch::{KeyImage, fields};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
-use crate::source::copy::{ChunkRead, Cursor};
+use crate::source::copy::{ChunkRead, Cursor, Slice};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
@@ -47,15 +47,17 @@ pub struct TableComparison {
     pub checksum: String,
 }
 
-impl Comparison {
+impl TableComparison {
     /// Whether nothing differs.
     pub fn is_equal(&self) -> bool {
-        self.tables.iter().all(|table| {
-            table.missing == 0
-                && table.extra == 0
-                && table.mismatched == 0
-                && table.quarantined == 0
-        })
+        self.missing == 0 && self.extra == 0 && self.mismatched == 0 && self.quarantined == 0
+    }
+}
+
+impl Comparison {
+    /// Whether nothing differs in any table.
+    pub fn is_equal(&self) -> bool {
+        self.tables.iter().all(TableComparison::is_equal)
     }
 
     /// Rows read on the source.
@@ -113,7 +115,8 @@ fn read_source(
     let mut quarantined = 0;
     let mut after = Cursor::Start;
     loop {
-        let ChunkRead::Rows(chunk) = source.chunk(plan, &lane, &after, SLICE_BYTES, false)? else {
+        let slice = Slice { after: &after, bytes_max: SLICE_BYTES, may_widen: false, place: None };
+        let ChunkRead::Rows(chunk) = source.chunk(plan, &lane, slice)? else {
             unreachable!("widening was not allowed");
         };
         quarantined += chunk.quarantined.len() as u64;

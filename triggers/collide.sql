@@ -6,7 +6,7 @@
 -- index that could remove a row under another key. An entry too many is harmless: the row is read
 -- again and found unchanged.
 --
---   {{trigger}}      ident   "_lite2pg_orders_collide_insert"
+--   {{trigger}}      ident   "_lite2pg_collide_insert_orders"
 --   {{event}}        word    insert
 --   {{table}}        ident   "orders"
 --   {{statements}}   list    one collide_index.sql per unique index

@@ -1,6 +1,6 @@
 -- Records each delete from one source table.
 --
---   {{trigger}}      ident    "_lite2pg_orders_delete"
+--   {{trigger}}      ident    "_lite2pg_delete_orders"
 --   {{table}}        ident    "orders"
 --   {{table_id}}     integer  3
 --   {{key_columns}}  list     k1, k2

@@ -3,7 +3,7 @@
 -- Runs inside the application's transaction, so a change is recorded exactly when the row is. For
 -- the same reason it must add no way to fail: it converts nothing and reads no table.
 --
---   {{trigger}}      ident    "_lite2pg_orders_insert"
+--   {{trigger}}      ident    "_lite2pg_insert_orders"
 --   {{table}}        ident    "orders"
 --   {{table_id}}     integer  3
 --   {{key_columns}}  list     k1, k2

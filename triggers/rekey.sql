@@ -4,7 +4,7 @@
 -- key, and with it, by a cascade, the very row that is being updated. The comparison is bytewise:
 -- under NOCASE 'a' and 'A' are equal to SQLite and two keys to us.
 --
---   {{trigger}}       ident    "_lite2pg_orders_rekey"
+--   {{trigger}}       ident    "_lite2pg_rekey_orders"
 --   {{table}}         ident    "orders"
 --   {{table_id}}      integer  3
 --   {{key_columns}}   list     k1, k2

@@ -1,6 +1,6 @@
 -- Records each update of one source table under the key that the row has afterwards.
 --
---   {{trigger}}      ident    "_lite2pg_orders_update"
+--   {{trigger}}      ident    "_lite2pg_update_orders"
 --   {{table}}        ident    "orders"
 --   {{table_id}}     integer  3
 --   {{key_columns}}  list     k1, k2

@@ -8,19 +8,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_postgres::Client;
 
 use super::prepare::Session;
+use super::progress::{Reporter, Tally, Walk};
 use super::{Config, Error, Run, Stop};
+use crate::change::Place;
 use crate::failpoint;
 use crate::source::changelog::Plan;
-use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane};
+use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane, Slice};
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
 use crate::table::Ident;
@@ -34,21 +33,21 @@ use crate::target::{self, build, connect};
 /// a crash repeats little and a handful of them fit in memory.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
-/// How often a line tells of progress where there is no terminal.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
-
 /// A lane and where it stands.
 struct Task {
     lane: Lane,
     cursor: Cursor,
+    /// Where it goes by rowid, what lies ahead.
+    walk: Option<Walk>,
 }
 
 /// What the workers share.
 struct Shared {
     plan: Arc<Plan>,
+    /// What every chunk proves before it is read.
+    place: Place,
     queue: Mutex<VecDeque<Task>>,
-    rows: AtomicU64,
-    bytes: AtomicU64,
+    tally: Arc<Tally>,
     rows_limit: Option<DefaultDirectRateLimiter>,
     bytes_limit: Option<DefaultDirectRateLimiter>,
 }
@@ -58,18 +57,19 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     if session.stored.phase != Phase::Copying {
         return Ok(true);
     }
+    let (tasks, to_walk) = lay_out(run, session).await?;
     let shared = Arc::new(Shared {
         plan: session.plan.clone(),
-        queue: Mutex::new(lay_out(run, session).await?),
-        rows: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
+        place: session.place(),
+        queue: Mutex::new(tasks),
+        tally: Arc::new(Tally::begin(to_walk)),
         rows_limit: limiter(run.config.copy_rows_per_second),
         bytes_limit: limiter(run.config.copy_bytes_per_second),
     });
-    let progress = Reporter::begin(&shared);
+    let progress = Reporter::begin(shared.tally.clone());
     let outcome = run_workers(run, session, &shared).await;
     progress.end().await;
-    if outcome.is_err() && 0 < shared.rows.load(Ordering::Relaxed) {
+    if outcome.is_err() && 0 < shared.tally.rows() {
         // Chunks that were committed stay; the next failure is the first again.
         run.got_somewhere();
     }
@@ -80,9 +80,10 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
         Turn::Done => {}
     }
     failpoint::hit(failpoint::COPY_ROWS_DONE);
+    tracing::info!(rows = shared.tally.rows(), "rows copied; building keys");
     session.attendant.attend(build_keys(run, session)).await?;
-    let head = run.source.run(|source| source.head()).await?;
-    let head = head.ok_or(source::Broken::ChangelogGone).map_err(source::Error::from)?;
+    let place = session.place();
+    let head = run.source.run(move |source| source.prove(&place)).await?;
     let enter =
         ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position));
     session.attendant.attend(enter).await?;
@@ -90,10 +91,7 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     let stored = ledger::position(&session.client).await?;
     session.stored = stored
         .ok_or_else(|| target::Error::Position { what: "the position row is gone".to_owned() })?;
-    tracing::info!(
-        rows = shared.rows.load(Ordering::Relaxed),
-        "copied; catching up with what was written meanwhile"
-    );
+    tracing::info!("copied; catching up with what was written meanwhile");
     run.got_somewhere();
     Ok(true)
 }
@@ -102,12 +100,14 @@ fn limiter(per_second: Option<NonZeroU32>) -> Option<DefaultDirectRateLimiter> {
     per_second.map(|limit| RateLimiter::direct(Quota::per_second(limit)))
 }
 
-/// Finds the lanes that are not done, laying out those of tables that were not begun.
-async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> {
+/// Finds the lanes that are not done, laying out those of tables that were not begun; and how many
+/// rowids lie ahead.
+async fn lay_out(run: &Run, session: &Session) -> Result<(VecDeque<Task>, u64), Error> {
     let known = ledger::tables(&session.client).await?;
     let mut progress = ledger::progress(&session.client).await?;
     let lanes_max = i32::try_from(run.config.copy_connections).unwrap_or(i32::MAX);
     let mut tasks = VecDeque::new();
+    let mut to_walk: u64 = 0;
     for (table, mapping) in session.plan.mappings.iter().enumerate() {
         let is_copying =
             known.iter().any(|known| known.id == mapping.id && known.state == "copying");
@@ -118,6 +118,8 @@ async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> 
             Some(lanes) => lanes,
             None => lay_lanes(run, session, table, lanes_max).await?,
         };
+        let plan = session.plan.clone();
+        let ends = run.source.run(move |source| source.ends(&plan, table)).await?;
         for lane in lanes {
             if lane.done {
                 continue;
@@ -126,10 +128,23 @@ async fn lay_out(run: &Run, session: &Session) -> Result<VecDeque<Task>, Error> 
                 target::Error::Position { what: format!("copy cursor {}", lane.cursor) }
             })?;
             let lane = Lane { table, number: lane.lane, until: lane.until };
-            tasks.push_back(Task { lane, cursor });
+            let walk = ends.and_then(|ends| walk(&cursor, lane.until, ends));
+            // Keys may span all of 64 bits, in many tables.
+            to_walk = to_walk.saturating_add(walk.map_or(0, |walk| walk.ahead()));
+            tasks.push_back(Task { lane, cursor, walk });
         }
     }
-    Ok(tasks)
+    Ok((tasks, to_walk))
+}
+
+/// What lies ahead of a cursor in a lane of a table whose rowids have these ends.
+fn walk(cursor: &Cursor, until: Option<i64>, (least, greatest): (i64, i64)) -> Option<Walk> {
+    let behind = match cursor {
+        Cursor::Start => least.saturating_sub(1),
+        Cursor::Rowid(rowid) => *rowid,
+        Cursor::Key(_) => return None,
+    };
+    Some(Walk::new(behind, until.unwrap_or(greatest)))
 }
 
 /// Divides a table into lanes and writes them down, so that a restart finds the same ones.
@@ -227,20 +242,27 @@ impl Worker {
     }
 
     async fn copy_lane(&self, line: &Line, task: Task) -> Result<Turn, Error> {
-        let Task { lane, mut cursor } = task;
+        let Task { lane, mut cursor, mut walk } = task;
         loop {
             if self.stop.is_given() {
                 return Ok(Turn::Stopped);
             }
-            let (plan, wanted, after) = (self.shared.plan.clone(), lane.clone(), cursor.clone());
-            let read = self.source.run(move |source| gather(source, &plan, &wanted, after)).await?;
+            let (shared, wanted, after) = (self.shared.clone(), lane.clone(), cursor.clone());
+            let read =
+                self.source.run(move |source| gather(source, &shared, &wanted, after)).await?;
             match read {
                 ChunkRead::Rows(chunk) => {
                     cursor = chunk.cursor.clone();
                     let is_last = chunk.is_last;
+                    let (rows, bytes) = (chunk.rows, chunk.tuples.len() as u64);
                     if self.write(line, chunk).await? == Turn::Stopped {
                         return Ok(Turn::Stopped);
                     }
+                    let walked = walk.as_mut().map_or(0, |walk| match cursor {
+                        Cursor::Rowid(rowid) if !is_last => walk.go_on(rowid),
+                        _ => walk.go_on(i64::MAX),
+                    });
+                    self.shared.tally.add(rows, bytes, walked);
                     if is_last {
                         return Ok(Turn::Done);
                     }
@@ -281,8 +303,6 @@ impl Worker {
             let schema = &self.config.target_schema;
             return Err(explain(&line.client, true, schema, mappings, error).await.into());
         }
-        self.shared.rows.fetch_add(rows, Ordering::Relaxed);
-        self.shared.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(Turn::Done)
     }
 
@@ -316,7 +336,7 @@ impl Worker {
 /// rollback mode, where slices are short, chunks still have a size worth sending.
 fn gather(
     source: &mut Source,
-    plan: &Plan,
+    shared: &Shared,
     lane: &Lane,
     after: Cursor,
 ) -> Result<ChunkRead, source::Error> {
@@ -324,7 +344,13 @@ fn gather(
     let mut after = after;
     loop {
         let have = whole.as_ref().map_or(0, |chunk| chunk.tuples.len());
-        match source.chunk(plan, lane, &after, CHUNK_BYTES - have, true)? {
+        let slice = Slice {
+            after: &after,
+            bytes_max: CHUNK_BYTES - have,
+            may_widen: true,
+            place: Some(&shared.place),
+        };
+        match source.chunk(&shared.plan, lane, slice)? {
             widen @ ChunkRead::Widen { .. } => return Ok(widen),
             ChunkRead::Rows(slice) => {
                 after = slice.cursor.clone();
@@ -381,51 +407,4 @@ async fn build_keys(run: &Run, session: &Session) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Shows progress: a bar on a terminal, a log line every few seconds elsewhere.
-struct Reporter {
-    task: tokio::task::JoinHandle<()>,
-    bar: Option<ProgressBar>,
-}
-
-impl Reporter {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        let bar = std::io::IsTerminal::is_terminal(&std::io::stderr()).then(|| {
-            let bar = ProgressBar::new_spinner();
-            let style = ProgressStyle::with_template("{spinner} copying  {msg}  [{elapsed}]");
-            bar.set_style(style.expect("the template is well-formed"));
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        let task = tokio::spawn(report(shared.clone(), bar.clone()));
-        Self { task, bar }
-    }
-
-    async fn end(self) {
-        self.task.abort();
-        // The only error is the cancellation just asked for.
-        let _ = self.task.await;
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-async fn report(shared: Arc<Shared>, bar: Option<ProgressBar>) {
-    let begun = Instant::now();
-    let interval = if bar.is_some() { Duration::from_millis(250) } else { PROGRESS_INTERVAL };
-    loop {
-        tokio::time::sleep(interval).await;
-        let rows = shared.rows.load(Ordering::Relaxed);
-        let mib = shared.bytes.load(Ordering::Relaxed) / (1024 * 1024);
-        let per_second = u128::from(rows) * 1000 / begun.elapsed().as_millis().max(1);
-        let lanes_left = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
-        match &bar {
-            Some(bar) => bar.set_message(format!(
-                "{rows} rows, {mib} MiB, {per_second} rows/s, {lanes_left} lanes waiting"
-            )),
-            None => tracing::info!(rows, mib, %per_second, lanes_left, "copying"),
-        }
-    }
 }

@@ -10,7 +10,8 @@ use tokio_postgres::Client;
 use crate::source::copy::autoincrement_counter;
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
-use crate::target::{self, build};
+use crate::target::build;
+use crate::target::ledger::{self, Phase};
 
 /// What was done.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -29,6 +30,17 @@ pub async fn finalise(
     client: &Client,
     target_schema: &str,
 ) -> Result<Finalised, super::Error> {
+    let stored = match ledger::exists(client).await? {
+        true => ledger::position(client).await?,
+        false => None,
+    };
+    let stored = stored.ok_or(super::Error::NotInStep { phase: "not begun" })?;
+    stored.expect_schema(target_schema)?;
+    let place = stored.place();
+    source.run(move |source| source.prove(&place)).await?;
+    if stored.phase != Phase::Streaming {
+        return Err(super::Error::NotInStep { phase: stored.phase.as_str() });
+    }
     let (catalog, counters) = source
         .run(|source: &mut Source| {
             let catalog = source.survey()?.catalog;
@@ -42,7 +54,7 @@ pub async fn finalise(
         })
         .await?;
     let built = build::build_waiting(client, target_schema, "foreign_key").await?;
-    let known = target::ledger::tables(client).await?;
+    let known = ledger::tables(client).await?;
     let sequences =
         build::set_sequences(client, target_schema, &catalog.tables, &known, &counters).await?;
     Ok(Finalised { foreign_keys: built.built, refused: built.refused, sequences })

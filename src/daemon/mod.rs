@@ -12,13 +12,15 @@
 pub mod copy;
 pub mod finalise;
 pub mod prepare;
+mod progress;
 pub mod stream;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::source::Traces;
 use crate::source::thread::SourceThread;
 use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
@@ -37,6 +39,8 @@ pub struct Config {
     pub until_caught_up: bool,
     /// Look at least this often, whatever file events say.
     pub poll_interval: Duration,
+    /// Let file events wake the loop as well.
+    pub file_events: bool,
     /// Connections that copy side by side.
     pub copy_connections: usize,
     /// Rows the copy may send per second; `None` is no limit.
@@ -75,6 +79,12 @@ pub enum Error {
     /// The target's side.
     #[error(transparent)]
     Target(#[from] target::Error),
+    /// Asked for before the target is in step.
+    #[error("the target is not in step with the source: {phase}")]
+    NotInStep {
+        /// How far replication is.
+        phase: &'static str,
+    },
     /// The source has nothing that could be replicated.
     #[error("the source has no table that can be replicated")]
     NothingToDo,
@@ -120,20 +130,39 @@ pub(crate) struct Run {
     pub(crate) former: Option<Attendant>,
     /// Sessions that failed since the last one that got somewhere.
     failures: u32,
+    /// When a session last ended because one side was not what it should be.
+    doubted: Option<Instant>,
 }
+
+/// A second doubt within this time is a certainty.
+const DOUBT_MAX: Duration = Duration::from_secs(60);
+
+/// A file whose length has been the same for this long is not being copied any more.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long to wait for that.
+const REST_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often to look at it.
+const REST_POLL: Duration = Duration::from_millis(100);
 
 /// Replicates until the target is in step or `stop` is given, whichever the config asks for.
 ///
 /// Any number of crashes and restarts, of this process or of the server, lead to the same end.
 pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
     let source = SourceThread::open(config.source.clone()).await?;
-    let mut run = Run { config, source, stop, epoch: None, former: None, failures: 0 };
+    let mut run =
+        Run { config, source, stop, epoch: None, former: None, failures: 0, doubted: None };
     loop {
         let mut stop = run.stop.clone();
         let outcome = tokio::select! {
             outcome = session(&mut run) => outcome,
             // Whatever is still open goes with its connection, as in a crash.
             () = stop.outstayed() => return Ok(Ended::Stopped),
+        };
+        let outcome = match outcome {
+            Err(Error::Source(error)) => Err(run.explain(error).await?),
+            outcome => outcome,
         };
         let pause = match outcome {
             Ok(ended) => return Ok(ended),
@@ -158,6 +187,14 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 }
                 pause
             }
+            Err(error) if run.may_look_again(&error) => {
+                tracing::warn!(
+                    error = %crate::error::chain(&error),
+                    "stopped applying; looking once more when the file has come to rest"
+                );
+                run.look_again().await?;
+                Duration::ZERO
+            }
             Err(error) => return Err(error),
         };
         tokio::select! {
@@ -174,8 +211,60 @@ impl Run {
         match error {
             Error::Target(error) => self.epoch.is_some() && error.is_transient(),
             Error::Source(source::Error::Busy { .. }) => true,
-            Error::Source(_) | Error::NothingToDo => false,
+            Error::Source(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
         }
+    }
+
+    /// A copy that somebody is just putting over the file looks like anything, and so does a
+    /// restore of the target while it lasts. Twice in a row is believed.
+    fn may_look_again(&mut self, error: &Error) -> bool {
+        use target::connect::Error::NoSuchDatabase;
+        let is_doubtful = match error {
+            Error::Source(error) => error.is_doubtful(),
+            // A database that is dropped to be restored is gone for a moment.
+            Error::Target(target::Error::Connect(NoSuchDatabase { .. })) => self.epoch.is_some(),
+            Error::Target(error) => error.misses_something(),
+            Error::NotInStep { .. } | Error::NothingToDo => false,
+        };
+        let is_first = self.doubted.is_none_or(|doubted| DOUBT_MAX < doubted.elapsed());
+        if is_doubtful {
+            self.doubted = Some(Instant::now());
+        }
+        is_doubtful && is_first
+    }
+
+    /// Waits until nobody seems to be copying the file, and opens it anew: no page that was read
+    /// before may take part in the next proof.
+    async fn look_again(&mut self) -> Result<(), Error> {
+        let begun = Instant::now();
+        let mut rest = (Traces::of(&self.config.source), Instant::now());
+        while !self.stop.is_given() && rest.1.elapsed() < REST && begun.elapsed() < REST_WAIT_MAX {
+            tokio::time::sleep(REST_POLL).await;
+            let now = Traces::of(&self.config.source);
+            let is_at_rest = match (&rest.0, &now) {
+                (Some(before), Some(now)) => now.is_at_rest_since(before),
+                (before, now) => before.is_none() && now.is_none(),
+            };
+            if !is_at_rest {
+                rest = (now, Instant::now());
+            }
+        }
+        Ok(self.source.run(source::Source::reopen).await?)
+    }
+
+    /// A failure that a migration of the application caused is a change of the schema. Where even
+    /// that cannot be found out, the failure stays what it was.
+    async fn explain(&self, error: source::Error) -> Result<Error, Error> {
+        let explained = self
+            .source
+            .run(move |source| {
+                Ok::<_, source::Error>(match source.has_schema_moved(&error) {
+                    Ok(true) => source::Error::SchemaChanged,
+                    Ok(false) | Err(_) => error,
+                })
+            })
+            .await?;
+        Ok(explained.into())
     }
 
     /// A session got somewhere; the next failure is the first again.

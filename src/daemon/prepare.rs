@@ -12,14 +12,15 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::{Error, Run};
-use crate::change::{Anchor, Lineage, TableId};
+use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
+use crate::source::thread::SourceThread;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
 use crate::target::attend::Attendant;
-use crate::target::ddl::{Ddl, Request, TableDdl};
-use crate::target::ledger::{self, KnownTable, Stored};
+use crate::target::ddl::{Ddl, Note, NoteKind, Request, TableDdl};
+use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
 use crate::value::{PgType, Seen};
 
@@ -45,72 +46,87 @@ pub(crate) struct Session {
     pub stored: Stored,
 }
 
+impl Session {
+    /// What the target held when the session began.
+    pub fn place(&self) -> Place {
+        Place { lineage: self.lineage.clone(), anchor: self.stored.standing.applied }
+    }
+}
+
 /// Connects, proves, installs, creates, claims.
 pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let (client, _) =
         connect::connect(&run.config.target, "lite2pg apply").await.map_err(target::Error::from)?;
     let attendant = Attendant::of(&client, &run.config.target).await?;
-    let stored = attendant.attend(begin(run, &client)).await?;
+    let (stored, known) = attendant.attend(look_at_target(run, &client)).await?;
     run.former = Some(attendant.clone());
-    if let Some(stored) = &stored {
-        prove(run, stored).await?;
+    let place = stored.as_ref().map(Stored::place);
+    if let Some(place) = place.clone() {
+        run.source.run(move |source| source.prove(&place)).await?;
     }
     let survey = run.source.run(Source::survey).await?;
     if survey.catalog.tables.is_empty() {
         return Err(Error::NothingToDo);
     }
-    let known = ledger::tables(&client).await?;
-    let types = choose_types(run, &survey, &known).await?;
+    let types = choose_types(&run.source, &survey, &known).await?;
     let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
-        report_skipped(&survey, &ddl);
+        report_notes(&ddl);
     }
     check_free(run, &client, &ddl, &known).await?;
-    let (installed, anchor, schema_version) = install(run, &survey).await?;
-    let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed };
-    let made = create(run, &client, &survey, &ddl, begun, anchor, schema_version);
+    // Here ends what only looks. Everything that could be found out before writing is known.
+    let (installed, anchor, now) = install(run, &survey, place).await?;
+    attendant.attend(ledger::migrate(&client)).await?;
+    let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed, now: &now };
+    let made = create(run, &client, &survey, &ddl, begun, anchor);
     let plan = Arc::new(attendant.attend(made).await?);
-    let (epoch, stored) = attendant.attend(claim(run, &client, schema_version)).await?;
-    run.epoch = Some(epoch);
+    let (epoch, stored) = attendant.attend(take(run, &client, stored.as_ref(), &now)).await?;
     let keys = key_statements(&plan, &ddl);
     let lineage = installed.lineage;
     Ok(Session { client, attendant, plan, keys, lineage, epoch, stored })
 }
 
-/// Makes sure that nobody else is at work, and reads where the target stands.
-async fn begin(run: &Run, client: &Client) -> Result<Option<Stored>, Error> {
-    ledger::migrate(client).await?;
-    if let Some(former) = &run.former {
-        // The server may not have noticed yet that our last session is over.
-        former.end(client).await?;
-    }
-    let stored = ledger::position(client).await?;
-    match (run.epoch, &stored) {
-        (Some(mine), Some(stored)) if stored.epoch != mine => {
-            return Err(target::Error::TakenOver.into());
-        }
-        (Some(_), None) => return Err(gone().into()),
-        _ => {}
-    }
-    ledger::be_alone(client).await?;
-    // Read again: whoever was at work until now may have moved it.
-    Ok(ledger::position(client).await?)
-}
-
-/// Claims the target, unless it is ours already, and reads where it stands under that claim.
-async fn claim(run: &Run, client: &Client, schema_version: i64) -> Result<(i64, Stored), Error> {
-    let epoch = match run.epoch {
-        Some(epoch) => epoch,
-        None => ledger::claim(client).await?,
-    };
+/// Claims the target, clears the way for replay, and reads where the target stands under that
+/// claim.
+async fn take(
+    run: &mut Run,
+    client: &Client,
+    stored: Option<&Stored>,
+    now: &SourceState,
+) -> Result<(i64, Stored), Error> {
+    let epoch = claim(run, client, stored).await?;
     build::keep_out_of_the_way(client, &run.config.target_schema).await?;
-    let stored = ledger::position(client).await?.ok_or_else(gone)?;
-    ledger::note_schema_version(client, epoch, schema_version).await?;
+    let stored = ledger::position(client).await?.ok_or_else(|| gone("the position row is gone"))?;
+    ledger::note_source(client, epoch, now).await?;
     Ok((epoch, stored))
 }
 
-fn gone() -> target::Error {
-    target::Error::Position { what: "the position row is gone".to_owned() }
+fn gone(what: &str) -> target::Error {
+    target::Error::Position { what: what.to_owned() }
+}
+
+/// The mappings that a run which is in step works with; `source` may read by them. Writes nothing.
+pub(crate) async fn plan_in_force(
+    source: &SourceThread,
+    client: &Client,
+    target_schema: &str,
+) -> Result<Plan, Error> {
+    let survey = source
+        .run(|source| {
+            let survey = source.survey()?;
+            source.accept_schema(survey.schema_version);
+            Ok::<_, source::Error>(survey)
+        })
+        .await?;
+    let known = ledger::tables(client).await?;
+    let types = choose_types(source, &survey, &known).await?;
+    let ddl = plan_ddl(target_schema, &survey, &types);
+    let mappings = survey.catalog.tables.iter().filter_map(|table| {
+        let made = ddl.tables.iter().find(|made| made.source == table.name)?;
+        let known = known.iter().find(|known| known.name == table.name)?;
+        Some(map(known.id, table, made))
+    });
+    Ok(Plan::new(mappings.collect()))
 }
 
 /// The DDL that a first run would carry out. Reads the source only.
@@ -118,7 +134,7 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
     let survey = source.survey()?;
     let mut types = HashMap::new();
     for table in &survey.catalog.tables {
-        let seen = source.sample(table, SAMPLE_ROWS)?;
+        let seen = sample(source, table)?;
         for (index, (column, seen)) in table.columns.iter().zip(seen).enumerate() {
             let is_alias = table.rowid_alias == Some(index);
             let chosen = seen.choose(&column.declared, column.affinity);
@@ -129,23 +145,87 @@ pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::E
     Ok(plan_ddl(target_schema, &survey, &types))
 }
 
-/// Before anything is written: is the file still the one that the target was fed from?
-async fn prove(run: &Run, stored: &Stored) -> Result<(), Error> {
-    let (lineage, anchor) = (stored.lineage.clone(), stored.standing.applied);
-    run.source.run(move |source| source.prove(&lineage, anchor)).await?;
-    Ok(())
+/// What the columns of a table hold. Nobody asks of a table too wide for PostgreSQL, and SQLite
+/// could not select all its columns and the rowid at once.
+fn sample(source: &mut Source, table: &Table) -> Result<Vec<Seen>, source::Error> {
+    if target::ddl::COLUMNS_MAX < table.columns.len() {
+        return Ok(vec![Seen::default(); table.columns.len()]);
+    }
+    source.sample(table, SAMPLE_ROWS)
+}
+
+/// Makes sure that nobody else is at work, and reads what the target says of itself.
+async fn look_at_target(
+    run: &Run,
+    client: &Client,
+) -> Result<(Option<Stored>, Vec<KnownTable>), Error> {
+    if let Some(former) = &run.former {
+        // The server may not have noticed yet that our last session is over.
+        former.end(client).await?;
+    }
+    // A run that was taken over is told so at once, not after waiting for the other.
+    look(run, client).await?;
+    ledger::be_alone(client).await?;
+    // Whoever was at work until now may have moved it.
+    let (stored, known) = look(run, client).await?;
+    build::check_there(client, &run.config.target_schema, &known).await?;
+    Ok((stored, known))
+}
+
+/// What the target says of itself. Only looks; fails if what it says cannot be relied on.
+async fn look(run: &Run, client: &Client) -> Result<(Option<Stored>, Vec<KnownTable>), Error> {
+    if !ledger::exists(client).await? {
+        if run.epoch.is_some() {
+            return Err(gone("the schema lite2pg is gone").into());
+        }
+        return Ok((None, Vec::new()));
+    }
+    ledger::check(client).await?;
+    let (stored, known) = (ledger::position(client).await?, ledger::tables(client).await?);
+    // The first position and the tables commit together, so one without the other was made by
+    // somebody else. Beginning anew at the head would skip all that was written meanwhile.
+    if stored.is_none() && (run.epoch.is_some() || !known.is_empty()) {
+        return Err(gone("the position row is gone").into());
+    }
+    if let (Some(mine), Some(stored)) = (run.epoch, &stored)
+        && mine < stored.epoch
+    {
+        return Err(target::Error::TakenOver.into());
+    }
+    if let Some(stored) = &stored {
+        stored.expect_schema(&run.config.target_schema)?;
+    }
+    Ok((stored, known))
+}
+
+/// Makes this run the one that may write. A target that was put back to an older state holds an
+/// epoch below ours; whoever held that one may still live, so ours rises above both.
+async fn claim(run: &mut Run, client: &Client, stored: Option<&Stored>) -> Result<i64, Error> {
+    let epoch = match (run.epoch, stored) {
+        (Some(mine), Some(stored)) if stored.epoch == mine => mine,
+        (None, _) | (Some(_), None) => ledger::claim(client, 0).await?,
+        (Some(mine), Some(stored)) => {
+            let position = stored.standing.applied.position;
+            let message = "the target was put back to an older state; replay goes on from there";
+            tracing::warn!(%position, "{message}");
+            ledger::incident(client, "target_put_back", Some(position), message).await?;
+            ledger::claim(client, mine).await?
+        }
+    };
+    run.epoch = Some(epoch);
+    Ok(epoch)
 }
 
 /// The type of every column: as stored for tables that are known, by a sample for the others.
 async fn choose_types(
-    run: &Run,
+    source: &SourceThread,
     survey: &Survey,
     known: &[KnownTable],
 ) -> Result<HashMap<(String, usize), PgType>, Error> {
     let mut types = HashMap::new();
     for table in &survey.catalog.tables {
         let stored = known.iter().find(|known| known.name == table.name);
-        let stored = stored.map_or_else(HashMap::new, stored_types);
+        let stored = stored.map_or_else(HashMap::new, |known| stored_types(known, table));
         let mut seen = Vec::new();
         for (index, column) in table.columns.iter().enumerate() {
             let pg = match stored.get(&column.name) {
@@ -154,10 +234,7 @@ async fn choose_types(
                 None => {
                     if seen.is_empty() {
                         let table = table.clone();
-                        seen = run
-                            .source
-                            .run(move |source| source.sample(&table, SAMPLE_ROWS))
-                            .await?;
+                        seen = source.run(move |source| sample(source, &table)).await?;
                     }
                     Seen::choose(seen[index], &column.declared, column.affinity)
                 }
@@ -168,13 +245,26 @@ async fn choose_types(
     Ok(types)
 }
 
-/// The types that a known table was made with, by column name.
-fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
+/// The types that a known table was made with, by column name. A column that is declared otherwise
+/// now is looked at anew.
+fn stored_types(known: &KnownTable, table: &Table) -> HashMap<String, PgType> {
     let Some(columns) = known.columns["columns"].as_array() else { return HashMap::new() };
+    let declared: HashMap<&str, &str> = known.columns["declared"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|column| Some((column[0].as_str()?, column[1].as_str()?)))
+        .collect();
+    let is_the_same = |name: &str| {
+        table
+            .columns
+            .iter()
+            .any(|now| now.name == name && declared.get(name) == Some(&now.declared.as_str()))
+    };
     columns
         .iter()
         .filter_map(|column| {
-            let name = column["from"].as_str()?;
+            let name = column["from"].as_str().filter(|name| is_the_same(name))?;
             Some((name.to_owned(), serde_json::from_value(column["pg"].clone()).ok()?))
         })
         .collect()
@@ -182,27 +272,49 @@ fn stored_types(known: &KnownTable) -> HashMap<String, PgType> {
 
 fn plan_ddl(target_schema: &str, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
     let catalog = &survey.catalog;
-    target::ddl::plan(&Request {
+    let mut ddl = target::ddl::plan(&Request {
         schema: target_schema,
         tables: &catalog.tables,
         views: &catalog.views,
         utf8: catalog.encoding == "UTF-8",
         types: &|table: &Table, column| types[&(table.name.clone(), column)],
-    })
+    });
+    let left_out = |object: &str, what, reason: &str| Note {
+        object: object.to_owned(),
+        what,
+        kind: NoteKind::LeftOut,
+        reason: reason.to_owned(),
+    };
+    let skipped = catalog.skipped.iter();
+    ddl.notes.splice(
+        0..0,
+        skipped.map(|skipped| left_out(&skipped.name, skipped.kind.as_str(), &skipped.reason)),
+    );
+    ddl.notes.extend(
+        catalog
+            .triggers
+            .iter()
+            .map(|trigger| left_out(&trigger.name, "trigger", &reason_for_trigger(&trigger.table))),
+    );
+    ddl
 }
 
-fn report_skipped(survey: &Survey, ddl: &Ddl) {
-    for skipped in &survey.catalog.skipped {
-        tracing::warn!(name = %skipped.name, kind = skipped.kind.as_str(), reason = %skipped.reason,
-            "not replicated");
-    }
+fn reason_for_trigger(table: &str) -> String {
+    format!(
+        "on {table}: it goes on working on the source, and its effects arrive as rows; write it \
+         anew for PostgreSQL before the application moves there"
+    )
+}
+
+fn report_notes(ddl: &Ddl) {
     for note in &ddl.notes {
         tracing::warn!(object = %note.object, what = %note.what, kind = note.kind.as_str(),
             reason = %note.reason, "not as on the source");
     }
 }
 
-/// No table that we are about to make may be there already, unless we made it.
+/// No table that we are about to make may be there already, unless we made it; and we must be
+/// allowed to make it.
 async fn check_free(
     run: &Run,
     client: &Client,
@@ -217,27 +329,39 @@ async fn check_free(
         .filter(|name| !ours.contains(&name.as_str()))
         .collect();
     build::check_free(client, &run.config.target_schema, &names).await?;
+    if !names.is_empty() {
+        build::check_privileges(client, &run.config.target_schema).await?;
+    }
     Ok(())
 }
 
 /// Installs triggers, then makes sure that the schema is still the one that was surveyed.
-async fn install(run: &Run, survey: &Survey) -> Result<(triggers::Installed, Anchor, i64), Error> {
+async fn install(
+    run: &Run,
+    survey: &Survey,
+    place: Option<Place>,
+) -> Result<(triggers::Installed, Anchor, SourceState), Error> {
     let wanted = survey.catalog.clone();
     let done = run
         .source
         .run(move |source| {
-            let installed = triggers::install(source, &wanted)?;
+            let installed = triggers::install(source, &wanted, place.as_ref())?;
             let survey = source.survey()?;
             if survey.catalog.tables != wanted.tables || survey.catalog.views != wanted.views {
                 return Err(source::Error::SchemaChanged);
             }
             source.accept_schema(survey.schema_version);
             let head = source.head()?.ok_or(Broken::ChangelogGone)?;
-            Ok((installed, head, survey.schema_version))
+            let now = SourceState {
+                schema_version: Some(survey.schema_version),
+                file: Some(source.file_id()),
+            };
+            Ok((installed, head, now))
         })
         .await?;
     if done.0.is_first {
-        tracing::info!(lineage = %done.0.lineage, tables = done.0.tables.len(), "triggers installed");
+        let tables = done.0.tables.len();
+        tracing::info!(lineage = %done.0.lineage, tables, "triggers installed");
     }
     Ok(done)
 }
@@ -246,6 +370,7 @@ struct BeginWith<'a> {
     known: Vec<KnownTable>,
     stored: Option<&'a Stored>,
     installed: &'a triggers::Installed,
+    now: &'a SourceState,
 }
 
 /// Makes the target tables that are not there, and makes anew those whose source changed shape or
@@ -257,12 +382,10 @@ async fn create(
     ddl: &Ddl,
     begun: BeginWith<'_>,
     head: Anchor,
-    schema_version: i64,
 ) -> Result<Plan, Error> {
     let mut mappings = Vec::new();
     let mut wanted = Vec::new();
-    let rowids_may_have_moved =
-        begun.stored.is_some_and(|stored| stored.schema_version != Some(schema_version));
+    let rowids_may_have_moved = begun.stored.is_some_and(|stored| stored.source != *begun.now);
     for table in &survey.catalog.tables {
         let Some(made) = ddl.tables.iter().find(|made| made.source == table.name) else { continue };
         let id = begun.installed.tables[&table.name];
@@ -283,9 +406,7 @@ async fn create(
         }
         mappings.push(mapping);
     }
-    for gone in begun.known.iter().filter(|known| mappings.iter().all(|m| m.id != known.id)) {
-        tracing::warn!(table = %gone.name, "dropped on the source; its target is left as it is");
-    }
+    let gone = dropped(&begun.known, &mappings, survey);
     let wanted: Vec<build::Wanted<'_>> = wanted
         .into_iter()
         .map(|(index, ddl, shape, is_again)| build::Wanted {
@@ -297,11 +418,31 @@ async fn create(
         .collect();
     let lineage = &begun.installed.lineage;
     let first = begun.stored.is_none().then_some((lineage, head));
-    if first.is_some() || !wanted.is_empty() {
-        let schema = &run.config.target_schema;
-        build::create_tables(client, schema, &wanted, ddl, first).await?;
-    }
+    // Also where no table is wanted: an index may have come or gone, a type may have been widened.
+    let schema = &run.config.target_schema;
+    build::create_tables(client, schema, &wanted, &gone, ddl, first).await?;
     Ok(Plan::new(mappings))
+}
+
+/// The known tables that are no more. One that is there but cannot be replicated any more keeps
+/// its target.
+fn dropped<'a>(
+    known: &'a [KnownTable],
+    mappings: &[Mapping],
+    survey: &Survey,
+) -> Vec<&'a KnownTable> {
+    let without_mapping =
+        known.iter().filter(|known| mappings.iter().all(|mapping| mapping.id != known.id));
+    let (gone, still_there): (Vec<_>, Vec<_>) = without_mapping.partition(|known| {
+        let is_skipped = survey.catalog.skipped.iter().any(|skipped| skipped.name == known.name);
+        let is_there = survey.catalog.tables.iter().any(|table| table.name == known.name);
+        !is_skipped && !is_there
+    });
+    for known in still_there {
+        tracing::warn!(table = %known.name,
+            "cannot be replicated any more; its target is left as it is");
+    }
+    gone
 }
 
 /// Why the target table of a known table cannot be kept, if it cannot.
@@ -312,6 +453,9 @@ fn reason_to_begin_again(
     installed: &triggers::Installed,
     rowids_may_have_moved: bool,
 ) -> Option<&'static str> {
+    if build::is_outgrown(&known.columns) {
+        return Some("an untyped column got values that its type on the target does not hold");
+    }
     if known.columns != *shape {
         return Some("its columns changed");
     }
@@ -319,7 +463,7 @@ fn reason_to_begin_again(
         return Some("its triggers were missing or out of date, writes may have gone unseen");
     }
     if table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
-        return Some("it has no key, and VACUUM may have renumbered its rows");
+        return Some("it has no key, and VACUUM or a reload may have renumbered its rows");
     }
     None
 }

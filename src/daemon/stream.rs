@@ -15,15 +15,17 @@ use tokio_postgres::Client;
 use super::prepare::Session;
 use super::{Ended, Error, Run};
 use crate::batch::Batch;
-use crate::change::Anchor;
+use crate::change::{Anchor, TableId};
 use crate::failpoint;
 use crate::source::changelog::{Budget, Keep, Prunable};
 use crate::source::{self, watch};
 use crate::target::apply::{Applied, Applier, Limits};
 use crate::target::attend::Attendant;
+use crate::target::build::Built;
 use crate::target::explain::explain;
 use crate::target::ledger::{self, Phase};
 use crate::target::{self, build};
+use crate::value::PgType;
 
 /// What one batch may hold. 20,000 rows of 100 bytes are past the size from which larger batches
 /// are no faster, and two of them, with their copies on the way, stay far below 128 MiB.
@@ -32,6 +34,9 @@ const BUDGET: Budget = Budget { changes_max: 20_000, bytes_max: 4 * 1024 * 1024 
 /// Changelog entries in one transaction while a backlog is worked off. So many row versions die at
 /// most in vain if it is rolled back.
 const TRANSACTION_CHANGES_MAX: u64 = 5_000_000;
+
+/// A batch that is larger, which takes a single huge row, is alone in memory.
+const READ_AHEAD_BYTES_MAX: usize = 2 * BUDGET.bytes_max;
 
 /// How long a file event may precede the commit it announces.
 const SECOND_LOOKS: Duration = Duration::from_millis(50);
@@ -56,8 +61,10 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
     let applier = Applier::new(client, schema, epoch, stored.standing, limits);
     let applier = attendant.attend(applier).await?;
+    tracing::info!(from = stored.standing.applied.position.0, "replaying");
     let bell = Arc::new(Notify::new());
-    let watch = watch::watch(&run.config.source, bell.clone());
+    let watch =
+        if run.config.file_events { watch::watch(&run.config.source, bell.clone()) } else { None };
     let mut stream = Stream {
         read: stored.standing.applied,
         plan,
@@ -66,6 +73,7 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         attendant,
         bell,
         phase: stored.phase,
+        is_built: false,
         epoch,
         data_version: None,
         proven: Instant::now(),
@@ -74,7 +82,14 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
     };
     let ended = stream.replay(run).await;
     drop(watch);
-    ended
+    match ended {
+        Err(Error::Source(source::Error::Outgrown { table, column, to })) => {
+            stream.outgrow(table, column, to).await?;
+            // A new session copies the table again.
+            Err(source::Error::SchemaChanged.into())
+        }
+        ended => ended,
+    }
 }
 
 struct Stream {
@@ -86,6 +101,8 @@ struct Stream {
     attendant: Attendant,
     bell: Arc<Notify>,
     phase: Phase,
+    /// What waits for the target to be in step has been looked for in this session.
+    is_built: bool,
     epoch: i64,
     /// SQLite's `data_version` before the last tail that found nothing.
     data_version: Option<i64>,
@@ -119,10 +136,24 @@ impl Stream {
         }
     }
 
+    /// Notes that a column is to have another type from now on.
+    async fn outgrow(&mut self, table: TableId, column: usize, to: PgType) -> Result<(), Error> {
+        if self.applier.is_pending() {
+            self.applier.roll_back().await?;
+        }
+        let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
+        let mapping = mapping.expect("the reader reads by the plan");
+        tracing::info!(table = %mapping.table.name,
+            column = %mapping.source_name(&mapping.columns[column]), to = to.sql(),
+            "an untyped column got a value that its type does not hold; widened");
+        build::outgrow(self.applier.client(), mapping, column, to).await?;
+        Ok(())
+    }
+
     /// Applies a batch, and reads the next one meanwhile if there is more to come.
     async fn apply(&mut self, run: &mut Run, batch: Batch) -> Result<Option<Batch>, Error> {
-        let more_to_come = !batch.is_consistent();
-        let applied = if more_to_come {
+        let reads_ahead = !batch.is_consistent() && batch.bytes <= READ_AHEAD_BYTES_MAX;
+        let applied = if reads_ahead {
             let ahead = tail(run, self.plan.clone(), self.lineage.clone(), batch.through);
             let applied = self.applier.apply(&self.plan.mappings, &batch);
             let (applied, ahead) = tokio::join!(self.attendant.attend(applied), ahead);
@@ -146,18 +177,21 @@ impl Stream {
                     rows = batch.rows(),
                     "applied"
                 );
+                drop(batch);
                 self.tail(run).await
             }
-            Ok(Applied::Pending) => self.tail(run).await,
+            Ok(Applied::Pending) => {
+                drop(batch);
+                self.tail(run).await
+            }
             Err(target::Error::Stricter { table }) => {
-                let table = self.plan.mappings.iter().find(|mapping| mapping.id == table);
-                let table = table.map_or("", |mapping| &mapping.table.name);
+                let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == table);
                 tracing::warn!(
-                    table,
+                    table = mapping.map_or("", |mapping| &mapping.table.name),
                     "a unique index of the target forbids rows that \
                     the source holds; going row by row"
                 );
-                self.applier.roll_back_and_go_row_by_row().await?;
+                self.applier.roll_back_and_go_row_by_row(table).await?;
                 self.read = self.applier.standing().applied;
                 self.tail(run).await
             }
@@ -185,8 +219,8 @@ impl Stream {
 
     /// Nothing more to read. Ends what is open, builds what waited for this moment, waits.
     async fn at_head(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
-        if self.phase != Phase::Streaming && self.applier.standing().is_consistent() {
-            self.enter_streaming(run).await?;
+        if !self.is_built && self.applier.standing().is_consistent() {
+            self.build(run).await?;
             // Changes may have come meanwhile.
             return Ok(None);
         }
@@ -201,12 +235,23 @@ impl Stream {
         Ok(run.stop.is_given().then_some(Ended::Stopped))
     }
 
-    /// In step for the first time: unique indexes hold now, so indexes and checks can be built.
-    async fn enter_streaming(&mut self, run: &mut Run) -> Result<(), Error> {
+    /// In step for the first time in this session: unique indexes hold now, so what waits can be
+    /// built, be it after the first copy or after the source's schema changed.
+    async fn build(&mut self, run: &mut Run) -> Result<(), Error> {
         failpoint::hit(failpoint::CAUGHT_UP);
         let client = self.applier.client();
+        if self.phase == Phase::Streaming {
+            let built = build_what_waits(client, &run.config.target_schema);
+            let Built { built, refused } = self.attendant.attend(built).await?;
+            if built + refused != 0 {
+                tracing::info!(built, refused, "built what was waiting");
+            }
+            self.is_built = true;
+            return Ok(());
+        }
         let built = build_the_rest(client, &run.config.target_schema, self.epoch);
         let refused = self.attendant.attend(built).await?;
+        self.is_built = true;
         self.phase = Phase::Streaming;
         run.got_somewhere();
         let applied = self.applier.standing().applied.position;
@@ -223,6 +268,10 @@ impl Stream {
                 () = self.bell.notified() => true,
                 () = tokio::time::sleep(run.config.poll_interval) => false,
             };
+            // With nothing to apply nothing would be asked of it, and nobody would know.
+            if self.applier.client().is_closed() {
+                return Err(target::Error::Closed.into());
+            }
             let seen = self.data_version;
             let looks = if rang { SECOND_LOOKS } else { Duration::ZERO };
             let changed = run
@@ -284,15 +333,23 @@ impl Stream {
 
 /// Builds indexes, checks and views, and says that the target is in step. Returns how many of them
 /// PostgreSQL refused.
+/// Indexes, checks and views, each once the rows are there.
+async fn build_what_waits(client: &Client, target_schema: &str) -> Result<Built, target::Error> {
+    let mut outcome = Built::default();
+    for kind in ["index", "check", "view"] {
+        let done = build::build_waiting(client, target_schema, kind).await?;
+        outcome.built += done.built;
+        outcome.refused += done.refused;
+    }
+    Ok(outcome)
+}
+
 async fn build_the_rest(
     client: &Client,
     target_schema: &str,
     epoch: i64,
 ) -> Result<usize, target::Error> {
-    let mut refused = 0;
-    for kind in ["index", "check", "view"] {
-        refused += build::build_waiting(client, target_schema, kind).await?.refused;
-    }
+    let refused = build_what_waits(client, target_schema).await?.refused;
     ledger::set_states(client, "copied", "streaming").await?;
     client
         .batch_execute("analyze lite2pg.position")

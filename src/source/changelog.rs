@@ -19,11 +19,11 @@ use super::{Broken, Error, Journal, Source, storage, triggers};
 use crate::batch::{
     Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
 };
-use crate::change::{Anchor, Lineage, Position};
+use crate::change::{Anchor, Lineage, Place, Position};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
-use crate::table::{Ident, Key};
-use crate::value::{Owned, Storage};
+use crate::table::{Affinity, Ident, Key};
+use crate::value::{Owned, Seen, Storage};
 
 /// How much one batch may hold.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,11 @@ pub(super) fn head(conn: &Connection) -> Result<Option<Anchor>, Error> {
 
 /// Proves, inside the caller's read transaction, that the file still holds the history up to
 /// `anchor`. Returns the head.
-fn prove(conn: &Connection, expected: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+pub(super) fn prove(
+    conn: &Connection,
+    expected: &Lineage,
+    anchor: Anchor,
+) -> Result<Anchor, Error> {
     let Some(found) = triggers::lineage(conn)? else {
         return Err(Broken::ChangelogGone.into());
     };
@@ -99,9 +103,9 @@ fn prove(conn: &Connection, expected: &Lineage, anchor: Anchor) -> Result<Anchor
 
 impl Source {
     /// Proves the lineage without reading anything; returns the head.
-    pub fn prove(&mut self, lineage: &Lineage, anchor: Anchor) -> Result<Anchor, Error> {
+    pub fn prove(&mut self, place: &Place) -> Result<Anchor, Error> {
         self.follow_path()?;
-        self.reading(|conn| prove(conn, lineage, anchor))
+        self.reading(|conn| prove(conn, &place.lineage, place.anchor))
     }
 
     /// Declares the schema, as it is now, to be the one the plan was made from.
@@ -159,9 +163,6 @@ impl Source {
     /// pruning waits until nobody has written for [`PRUNE_QUIET`]. Only what has been due for
     /// long, or is too much to keep, goes while the application writes.
     pub fn prunable(&mut self, applied: Position, keep: Keep) -> Result<Prunable, Error> {
-        self.data_version()?;
-        let is_quiet =
-            self.last_commit.get().is_some_and(|(_, since)| PRUNE_QUIET <= since.elapsed());
         let overdue_ms = keep.age_ms.saturating_add(keep.age_ms.min(PRUNE_OVERDUE_MS));
         let (is_old, is_overdue) = self.reading(|conn| {
             conn.prepare_cached(PRUNABLE)
@@ -171,6 +172,8 @@ impl Source {
                 })
                 .map_err(Error::sqlite("look for entries to prune"))
         })?;
+        let is_quiet =
+            self.last_commit.get().is_some_and(|(_, since)| PRUNE_QUIET <= since.elapsed());
         Ok(match (is_old, is_overdue) {
             (false, _) => Prunable::Nothing,
             (true, true) => Prunable::Now,
@@ -206,7 +209,7 @@ impl Source {
         }
         self.conn.busy_timeout(std::time::Duration::ZERO).map_err(Error::sqlite(doing))?;
         let outcome = prune_round(&mut self.conn, lineage, durable, end);
-        self.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        super::wait_as_reader(&mut self.conn).map_err(Error::sqlite(doing))?;
         self.conn.execute_batch("pragma synchronous = full").map_err(Error::sqlite(doing))?;
         match outcome {
             Err(Error::Busy { .. }) => Ok(0),
@@ -329,7 +332,8 @@ pub(super) fn select_list(mapping: &Mapping) -> String {
 }
 
 /// Reads one row by its key. The first comparison finds it through the index, whatever its
-/// collation; the second is bytewise, because 'a' and 'A' are two keys to us.
+/// collation; the second is bytewise, because 'a' and 'A' are two keys to us. Where the index is
+/// in an order that only the application knows, all rows are looked at.
 fn select_row(mapping: &Mapping, null_safe: bool) -> String {
     let conditions: Vec<String> = match &mapping.table.key {
         Key::HiddenRowid => vec![format!("{} = ?1", mapping.table.rowid_name.unwrap_or("rowid"))],
@@ -344,6 +348,8 @@ fn select_row(mapping: &Mapping, null_safe: bool) -> String {
                 let parameter = number + 1;
                 if null_safe {
                     format!("{name} is ?{parameter} collate binary")
+                } else if !mapping.table.is_key_comparable() {
+                    format!("{name} collate binary = ?{parameter}")
                 } else {
                     format!("{name} = ?{parameter} and {name} collate binary = ?{parameter}")
                 }
@@ -453,8 +459,11 @@ impl<'a> Reader<'a> {
                 }
             }
             Err(nameless) => {
-                if let Some(quarantined) = self.nameless(mapping, &key, nameless)? {
-                    self.batch.tables[slot].nameless.push(quarantined);
+                let found = self.nameless(mapping, &key, nameless)?;
+                let table = &mut self.batch.tables[slot];
+                match found {
+                    Some(quarantined) => table.nameless.push(quarantined),
+                    None => table.nameless_gone.push(key_json(key.iter().map(Owned::storage))),
                 }
             }
         }
@@ -479,6 +488,9 @@ impl<'a> Reader<'a> {
             Nameless::Null => return Ok(None),
             Nameless::Misfit(position, misfit) => (position, misfit),
         };
+        if exists {
+            check_outgrown(mapping, mapping.key[position], key[position].storage())?;
+        }
         let column = &mapping.columns[mapping.key[position]];
         Ok(exists.then(|| Quarantined {
             key: key_json(key.iter().map(Owned::storage)),
@@ -548,12 +560,37 @@ fn fetch(
     let mut image = Image::new();
     Ok(match encode_columns(mapping, row, &mut image)? {
         Ok(()) => Row::Present { image, is_new: is_insert },
-        Err((column, reason)) => Row::Refused(Quarantined {
-            key: key_json(key.iter().map(Owned::storage)),
-            column: Some(column),
-            reason,
-        }),
+        Err((column, reason)) => {
+            for position in 0..mapping.columns.len() {
+                let value = row.get_ref(position).map_err(Error::sqlite(doing))?;
+                check_outgrown(mapping, position, storage(value))?;
+            }
+            Row::Refused(Quarantined {
+                key: key_json(key.iter().map(Owned::storage)),
+                column: Some(column),
+                reason,
+            })
+        }
     })
+}
+
+/// Fails with [`Error::Outgrown`] if an untyped column holds a value that another type would hold.
+///
+/// Only untyped columns: SQLite promises nothing of them, so neither does their type on the target.
+/// In a column that was declared to be a number, a text is a row to look at.
+fn check_outgrown(mapping: &Mapping, position: usize, value: Storage<'_>) -> Result<(), Error> {
+    let column = &mapping.columns[position];
+    let (From::Column(index), Affinity::Blob) = (column.from, column.affinity) else {
+        return Ok(());
+    };
+    if column.pg.encode(column.affinity, value, &mut Vec::new()).is_ok() {
+        return Ok(());
+    }
+    let declared = &mapping.table.columns[index].declared;
+    match Seen::default().widened(value, column.pg, declared, column.affinity) {
+        Some(to) => Err(Error::Outgrown { table: mapping.id, column: position, to }),
+        None => Ok(()),
+    }
 }
 
 /// Encodes a row that was selected by [`select_list`]; the inner error names the column and the

@@ -13,10 +13,10 @@ use rusqlite::{
     Connection, OptionalExtension, Row as SqliteRow, types::ToSqlOutput, types::ValueRef,
 };
 
-use super::changelog::{Plan, encode_columns, schema_version, select_list};
+use super::changelog::{Plan, encode_columns, prove, schema_version, select_list};
 use super::{Error, Source, storage};
 use crate::batch::{Quarantined, encode_row, key_json};
-use crate::change::Position;
+use crate::change::{Place, Position};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::{Ident, Key, Table};
@@ -80,6 +80,19 @@ pub enum ChunkRead {
     },
 }
 
+/// What one read of a lane may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a> {
+    /// Where to go on.
+    pub after: &'a Cursor,
+    /// Stop adding rows beyond this many bytes.
+    pub bytes_max: usize,
+    /// A value that does not fit may widen its column.
+    pub may_widen: bool,
+    /// What the target has: the file must still hold it, or no row is read.
+    pub place: Option<&'a Place>,
+}
+
 /// A table is split into lanes when its rowids span more than this.
 const LANE_ROWIDS_MIN: i64 = 200_000;
 
@@ -100,7 +113,12 @@ fn walk(table: &Table) -> Walk {
         (None, Key::Columns(columns)) => Walk::Key(
             columns
                 .iter()
-                .map(|column| Ident::new(&table.columns[*column].name).to_string())
+                .map(|column| {
+                    let name = Ident::new(&table.columns[*column].name);
+                    // Sorted anew for each chunk: slow, and right.
+                    let by_bytes = if table.is_key_comparable() { "" } else { " collate binary" };
+                    format!("{name}{by_bytes}")
+                })
                 .collect(),
         ),
         (None, _) => Walk::Rowid("rowid".to_owned()),
@@ -108,11 +126,10 @@ fn walk(table: &Table) -> Walk {
 }
 
 impl Source {
-    /// Divides a table into lanes that can be copied side by side.
-    pub fn lanes(&mut self, plan: &Plan, table: usize, lanes_max: i32) -> Result<Vec<Lane>, Error> {
+    /// The least and the greatest rowid of a table that is copied by rowid, unless it is empty.
+    pub fn ends(&mut self, plan: &Plan, table: usize) -> Result<Option<(i64, i64)>, Error> {
         let mapping = &plan.mappings[table];
-        let whole = vec![Lane { table, number: 0, until: None }];
-        let Walk::Rowid(rowid) = walk(&mapping.table) else { return Ok(whole) };
+        let Walk::Rowid(rowid) = walk(&mapping.table) else { return Ok(None) };
         let sql = format!(
             "select min({rowid}) from {name} union all select max({rowid}) from {name}",
             name = mapping.table.ident()
@@ -122,10 +139,17 @@ impl Source {
             .prepare(&sql)
             .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
             .map_err(Error::sqlite("find the ends of a table"))?;
-        let (Some(Some(low)), Some(Some(high))) = (ends.first(), ends.get(1)) else {
-            return Ok(whole);
-        };
-        let Some(span) = high.checked_sub(*low) else { return Ok(whole) };
+        Ok(match ends[..] {
+            [Some(least), Some(greatest)] => Some((least, greatest)),
+            _ => None,
+        })
+    }
+
+    /// Divides a table into lanes that can be copied side by side.
+    pub fn lanes(&mut self, plan: &Plan, table: usize, lanes_max: i32) -> Result<Vec<Lane>, Error> {
+        let whole = vec![Lane { table, number: 0, until: None }];
+        let Some((low, high)) = self.ends(plan, table)? else { return Ok(whole) };
+        let Some(span) = high.checked_sub(low) else { return Ok(whole) };
         if span < LANE_ROWIDS_MIN || lanes_max < 2 {
             return Ok(whole);
         }
@@ -150,28 +174,31 @@ impl Source {
 
     /// Reads the next rows of a lane in one read transaction.
     ///
-    /// Ends after `bytes_max` or when the hold time is over, whichever comes first; at least one
-    /// row is read. Fails with [`Error::SchemaChanged`] if the schema is not the accepted one:
-    /// VACUUM may have renumbered rowids under the cursor.
+    /// Ends after [`Slice::bytes_max`] or when the hold time is over, whichever comes first; at
+    /// least one row is read. The lineage is proven in the same transaction: a file that was put in
+    /// the place of the one that is being copied gives no row. Fails with
+    /// [`Error::SchemaChanged`] if the schema is not the accepted one: VACUUM may have renumbered
+    /// rowids under the cursor.
     pub fn chunk(
         &mut self,
         plan: &Plan,
         lane: &Lane,
-        after: &Cursor,
-        bytes_max: usize,
-        may_widen: bool,
+        slice: Slice<'_>,
     ) -> Result<ChunkRead, Error> {
         self.follow_path()?;
         let hold_max = self.pace()?.hold_max;
         let accepted = self.schema_version;
         let mapping = &plan.mappings[lane.table];
         let read = self.reading(|conn| {
+            if let Some(place) = slice.place {
+                prove(conn, &place.lineage, place.anchor)?;
+            }
             if Some(schema_version(conn)?) != accepted {
                 return Err(Error::SchemaChanged);
             }
             let begun = Instant::now();
             let is_late = || hold_max < begun.elapsed();
-            read_chunk(conn, mapping, lane, after, bytes_max, may_widen, is_late)
+            read_chunk(conn, mapping, lane, slice, is_late)
         })?;
         failpoint::hit(failpoint::COPY_CHUNK_READ);
         Ok(read)
@@ -187,6 +214,7 @@ impl Source {
                 }
             }
             Walk::Key(_) => {
+                // One slice: values further in that do not fit widen the type during the copy.
                 let sql = format!(
                     "select {} from {} limit {rows_max}",
                     all_columns(table),
@@ -242,7 +270,7 @@ impl Source {
                 }
                 last = row.get(seen.len()).ok();
                 count += 1;
-                if hold_max < begun.elapsed() && last.is_some() {
+                if hold_max < begun.elapsed() {
                     break;
                 }
             }
@@ -296,12 +324,11 @@ fn read_chunk(
     conn: &Connection,
     mapping: &Mapping,
     lane: &Lane,
-    after: &Cursor,
-    bytes_max: usize,
-    may_widen: bool,
+    slice: Slice<'_>,
     is_late: impl Fn() -> bool,
 ) -> Result<ChunkRead, Error> {
     let doing = "read a chunk";
+    let Slice { after, bytes_max, may_widen, .. } = slice;
     let read_at = super::changelog::head(conn)?.map_or(Position(0), |head| head.position);
     let mut chunk = Chunk {
         lane: lane.clone(),

@@ -22,6 +22,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::unistd::AccessFlags;
+
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -37,6 +41,14 @@ pub enum Error {
     Missing {
         /// The path as given.
         path: PathBuf,
+    },
+    /// The path cannot be followed.
+    #[error("cannot look at {}", path.display())]
+    Hidden {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A path that cannot be a database.
     #[error("{} is {what}, not a SQLite database", path.display())]
@@ -55,7 +67,13 @@ pub enum Error {
     /// The file, or its directory, cannot be written by this user.
     #[error("{} cannot be written by this user", path.display())]
     ReadOnly {
-        /// The path as given.
+        /// The file, or its directory if that is the reason.
+        path: PathBuf,
+    },
+    /// The file cannot be read by this user.
+    #[error("{} cannot be read by this user", path.display())]
+    Unreadable {
+        /// The file.
         path: PathBuf,
     },
     /// The file has several names.
@@ -120,6 +138,17 @@ pub enum Error {
     /// The schema is not what the plan was made from; plan again.
     #[error("the schema of the source changed")]
     SchemaChanged,
+    /// An untyped column got a value of another storage class than its type on the target holds.
+    /// A wider one holds both: copy the table again with that.
+    #[error("a column of table {} needs the type {} on the target", table.0, to.sql())]
+    Outgrown {
+        /// The table.
+        table: crate::change::TableId,
+        /// Position of the column in the mapping.
+        column: usize,
+        /// The type that holds both.
+        to: crate::value::PgType,
+    },
 }
 
 /// How the lineage proof failed. Nothing may be applied after one of these.
@@ -146,7 +175,8 @@ pub enum Broken {
     },
     /// The entry at the applied position is another one.
     #[error(
-        "the source went back and was written again: entry {applied} is not the one that was applied"
+        "the source went back and was written again: \
+         entry {applied} is not the one that was applied"
     )]
     Forked {
         /// What the target has.
@@ -168,6 +198,9 @@ pub enum Broken {
         /// What is there instead.
         why: String,
     },
+    /// The main file was replaced, its -wal was not: SQLite would read one through the other.
+    #[error("another file was put in its place, beside the -wal of the old one")]
+    Mixed,
     /// Entries are missing in the middle.
     #[error("the changelog has no entry {missing}, though later ones exist")]
     Gap {
@@ -177,6 +210,24 @@ pub enum Broken {
 }
 
 impl Error {
+    /// Whether a file that is just being written by somebody's `cp` could look like this.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        let torn = [
+            ErrorCode::DatabaseCorrupt,
+            ErrorCode::NotADatabase,
+            ErrorCode::SystemIoFailure,
+            ErrorCode::CannotOpen,
+        ];
+        match self {
+            Self::Lineage(_) | Self::NotADatabase { .. } => true,
+            Self::Sqlite { source, .. } => {
+                source.sqlite_error_code().is_some_and(|code| torn.contains(&code))
+            }
+            Self::Schema { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { doing },
@@ -205,7 +256,7 @@ pub struct Pace {
 const WAL_HOLD_MAX: Duration = Duration::from_millis(200);
 
 /// A reader in rollback mode makes a writer's COMMIT wait, or fail where it has no busy timeout.
-/// At 1 ms it falls between two commits more often than not (docs/fine-print.md has the figures).
+/// At 1 ms it falls between two commits more often than not (docs/measurements.md has the figures).
 const ROLLBACK_HOLD_MAX: Duration = Duration::from_millis(1);
 
 /// In rollback mode, when nobody has written for [`QUIET_SINCE`]: as promised to applications.
@@ -221,6 +272,11 @@ const QUIET_SINCE: Duration = Duration::from_secs(2);
 
 /// How long a read waits for a writer in rollback mode to finish its COMMIT.
 const READ_BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Pause between two tries to read while a writer in rollback mode commits. SQLite's own handler
+/// sleeps up to 100 ms, and never meets the moment between two commits of a busy writer; a try
+/// against a writer that waits for its commit takes no lock and costs a few microseconds.
+const READ_BUSY_PAUSE: Duration = Duration::from_micros(200);
 
 /// Pause between two looks for a commit that an event announced. At 50 µs the look is not felt in
 /// the latency, and a look costs 1.5 µs.
@@ -239,9 +295,17 @@ const STATEMENTS_KEPT: usize = 4_096;
 pub struct Source {
     pub(crate) conn: Connection,
     path: PathBuf,
+    /// Where the path leads: symbolic links are resolved, as SQLite resolves them.
+    file: PathBuf,
     identity: (u64, u64),
+    /// What the main file looked like when it was last looked at.
+    traces: Option<Traces>,
+    /// The -wal that stood beside it then.
+    wal: Option<Traces>,
     /// The `schema_version` under which the triggers were last found whole.
     pub(crate) schema_version: Option<i64>,
+    /// The `schema_version` of the newest survey.
+    surveyed_version: Option<i64>,
     /// `data_version` when it was last looked at, and since when it has been the same.
     last_commit: Cell<Option<(i64, Instant)>>,
     /// What the file looked like just before the last read.
@@ -256,15 +320,19 @@ impl Source {
     ///
     /// Nothing is written. The checks look at the path only by `stat`.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let identity = check_path(path)?;
+        let (file, identity) = check_path(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn =
             Connection::open_with_flags(path, flags).map_err(Error::sqlite("open the source"))?;
         let mut source = Self {
             conn,
             path: path.to_path_buf(),
+            wal: None,
+            file,
             identity,
+            traces: Traces::of(path),
             schema_version: None,
+            surveyed_version: None,
             last_commit: Cell::new(None),
             stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
@@ -275,9 +343,9 @@ impl Source {
     }
 
     fn configure(&mut self) -> Result<(), Error> {
-        let conn = &self.conn;
         let doing = "configure the connection to the source";
-        conn.busy_timeout(READ_BUSY_MAX).map_err(Error::sqlite(doing))?;
+        wait_as_reader(&mut self.conn).map_err(Error::sqlite(doing))?;
+        let conn = &self.conn;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(Error::sqlite(doing))?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
@@ -290,6 +358,7 @@ impl Source {
         )
         .map_err(Error::sqlite(doing))?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        lend_collations(conn).map_err(Error::sqlite(doing))?;
         // The first read: here a file that is not a database shows itself.
         let first = conn.query_row("select count(*) from sqlite_schema", [], |row| row.get(0));
         match first {
@@ -343,10 +412,36 @@ impl Source {
     /// Opens the path anew if it leads to another file, so that the next lineage proof looks at
     /// what the application looks at.
     pub fn follow_path(&mut self) -> Result<(), Error> {
-        if !self.has_moved() {
-            return Ok(());
+        if self.has_moved() {
+            tracing::info!("the path of the source leads to another file now; looking at that one");
+            return self.reopen();
         }
-        tracing::info!("the path of the source leads to another file now; looking at that one");
+        self.wal = Traces::of(&beside(&self.file, "-wal"));
+        let traces = Traces::of(&self.path);
+        if traces != self.traces {
+            self.traces = traces;
+            // In WAL mode SQLite keeps pages as long as the -wal says that nothing was committed;
+            // a copy put over the file says nothing there. The proof must look at the disk.
+            self.conn
+                .execute_batch("pragma shrink_memory")
+                .map_err(Error::sqlite("drop cached pages"))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the path anew, with nothing remembered of the file that was open.
+    ///
+    /// Fails with [`Broken::Mixed`], and opens nothing, if another file now stands beside the -wal
+    /// of the old one (<https://www.sqlite.org/howtocorrupt.html>, section 1.4).
+    pub fn reopen(&mut self) -> Result<(), Error> {
+        if self.has_moved()
+            && let Some(before) = &self.wal
+            && let Ok(file) = self.path.canonicalize()
+            && Traces::of(&beside(&file, "-wal"))
+                .is_some_and(|now| now.identity == before.identity && 0 < now.bytes)
+        {
+            return Err(Broken::Mixed.into());
+        }
         *self = Self::open(&self.path).map_err(|error| match error {
             Error::Missing { .. } | Error::NotAFile { .. } | Error::NotADatabase { .. } => {
                 Broken::Gone { why: error.to_string() }.into()
@@ -354,6 +449,20 @@ impl Source {
             other => other,
         })?;
         Ok(())
+    }
+
+    /// Names the file itself: device, inode and, because inodes are used again, its birth where
+    /// the file system knows it. Another file may hold the same rows under other rowids, as after
+    /// a dump and reload.
+    pub fn file_id(&self) -> String {
+        let born = std::fs::metadata(&self.file).and_then(|found| found.created()).ok();
+        let born = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        format!(
+            "{}:{}:{}",
+            self.identity.0,
+            self.identity.1,
+            born.map_or(0, |born| born.as_nanos())
+        )
     }
 
     /// Moves on every commit of another connection
@@ -395,7 +504,7 @@ impl Source {
             if let (Some(rest), false) = (rest, self.is_left_alone()) {
                 std::thread::sleep(rest);
             }
-            self.writers.await_none(&self.path, self.identity.1);
+            self.writers.await_none(&self.file, self.identity.1);
         }
         Ok(())
     }
@@ -445,12 +554,29 @@ impl Source {
 
     /// Looks at the whole schema, in one read transaction.
     pub fn survey(&mut self) -> Result<Survey, Error> {
-        self.reading(|conn| {
+        let survey = self.reading(|conn| {
             let schema_version = changelog::schema_version(conn)?;
             let mut catalog = schema::read(conn).map_err(|source| Error::Schema { source })?;
             triggers::keep_keys(conn, &mut catalog)?;
             Ok(Survey { catalog, schema_version })
-        })
+        })?;
+        self.surveyed_version = Some(survey.schema_version);
+        Ok(survey)
+    }
+
+    /// Whether `error` came about because the application changed its schema after the survey: a
+    /// migration drops and renames tables under the eyes of whoever reads them.
+    pub fn has_schema_moved(&self, error: &Error) -> Result<bool, Error> {
+        let may_come_of_it = matches!(
+            error,
+            Error::Sqlite { .. } | Error::Schema { .. } | Error::TriggerRefused { .. }
+        );
+        match self.surveyed_version {
+            Some(surveyed) if may_come_of_it => {
+                Ok(changelog::schema_version(&self.conn)? != surveyed)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The lineage the file carries, if a changelog is installed.
@@ -465,6 +591,24 @@ impl Source {
         }
         changelog::head(&self.conn)
     }
+}
+
+/// Lets every read of this connection wait for a committing writer, up to [`READ_BUSY_MAX`].
+pub(crate) fn wait_as_reader(conn: &mut Connection) -> Result<(), rusqlite::Error> {
+    let mut begun = Instant::now();
+    conn.busy_handler(Some(move |tries| {
+        if tries == 0 {
+            begun = Instant::now();
+        }
+        std::thread::sleep(READ_BUSY_PAUSE);
+        begun.elapsed() < READ_BUSY_MAX
+    }))
+}
+
+/// Gives a stand-in to every collation that only the application has. Without it SQLite would not
+/// prepare a statement that could use one of their indexes; we neither search nor sort by them.
+fn lend_collations(conn: &Connection) -> rusqlite::Result<()> {
+    conn.collation_needed(|conn, name| conn.create_collation(name, |one, other| one.cmp(other)))
 }
 
 /// The schema at one moment.
@@ -496,11 +640,53 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     is_settled.then_some((modified, found.len()))
 }
 
-fn check_path(path: &Path) -> Result<(u64, u64), Error> {
+/// What `stat` tells of the main file: enough to see that somebody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traces {
+    identity: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Traces {
+    /// Looks at the path; `None` if it leads nowhere.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            identity: (found.dev(), found.ino()),
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+
+    /// Whether both are of one file with one length: nobody is copying it.
+    pub fn is_at_rest_since(&self, before: &Self) -> bool {
+        (self.identity, self.bytes) == (before.identity, before.bytes)
+    }
+}
+
+/// The name of a file that SQLite keeps beside the main file.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Where the path leads, and which file that is. The file is not opened.
+fn check_path(path: &Path) -> Result<(PathBuf, (u64, u64)), Error> {
     let not_a_file = |what| Error::NotAFile { path: path.to_path_buf(), what };
-    let found = match std::fs::metadata(path) {
+    let looked = std::fs::metadata(path).and_then(|found| Ok((found, path.canonicalize()?)));
+    let (found, file) = match looked {
         Ok(found) => found,
-        Err(_) => return Err(Error::Missing { path: path.to_path_buf() }),
+        Err(error) => {
+            use std::io::ErrorKind::{NotADirectory, NotFound};
+            let path = path.to_path_buf();
+            return Err(match error.kind() {
+                NotFound | NotADirectory => Error::Missing { path },
+                _ => Error::Hidden { path, source: error },
+            });
+        }
     };
     let kind = found.file_type();
     if kind.is_dir() {
@@ -511,9 +697,7 @@ fn check_path(path: &Path) -> Result<(u64, u64), Error> {
     }
     if found.len() == 0 {
         // An empty file beside a -wal is a database whose first page is not checkpointed yet.
-        let mut wal = path.as_os_str().to_owned();
-        wal.push("-wal");
-        if std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0) {
+        if std::fs::metadata(beside(&file, "-wal")).map_or(true, |wal| wal.len() == 0) {
             return Err(not_a_file("an empty file"));
         }
     }
@@ -523,7 +707,38 @@ fn check_path(path: &Path) -> Result<(u64, u64), Error> {
     if let Some(kind) = network_file_system(path) {
         return Err(Error::NetworkFileSystem { path: path.to_path_buf(), kind });
     }
-    Ok((found.dev(), found.ino()))
+    check_access(&file)?;
+    Ok((file, (found.dev(), found.ino())))
+}
+
+/// Asks the system, for the effective user, before SQLite tries: SQLite would open a file that it
+/// may not write read-only, and leave -wal and -shm files that the application cannot use.
+fn check_access(file: &Path) -> Result<(), Error> {
+    let may = |path: &Path, how| {
+        nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, how, AtFlags::AT_EACCESS)
+    };
+    let hidden = |path: &Path, error: Errno| Error::Hidden {
+        path: path.to_path_buf(),
+        source: error.into(),
+    };
+    let path = file.to_path_buf();
+    match may(file, AccessFlags::R_OK) {
+        Err(Errno::EACCES | Errno::EPERM) => return Err(Error::Unreadable { path }),
+        other => other.map_err(|error| hidden(file, error))?,
+    }
+    // A journal is made beside the file, so its directory matters as much.
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    for (path, how) in
+        [(file, AccessFlags::W_OK), (directory, AccessFlags::W_OK | AccessFlags::X_OK)]
+    {
+        match may(path, how) {
+            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
+                return Err(Error::ReadOnly { path: path.to_path_buf() });
+            }
+            other => other.map_err(|error| hidden(path, error))?,
+        }
+    }
+    Ok(())
 }
 
 /// The file systems whose locks or shared memory do not reach every process that may write

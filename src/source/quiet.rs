@@ -14,6 +14,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::beside;
+
 /// How often to look.
 const LOOK_PAUSE: Duration = Duration::from_micros(200);
 
@@ -60,9 +62,7 @@ impl Writers {
 }
 
 fn has_journal(path: &Path) -> bool {
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-journal");
-    std::fs::metadata(journal).is_ok_and(|journal| 0 < journal.len())
+    std::fs::metadata(beside(path, "-journal")).is_ok_and(|journal| 0 < journal.len())
 }
 
 /// Whether some process holds a write lock on SQLite's lock bytes of this file. Where the system

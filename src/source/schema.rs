@@ -12,7 +12,7 @@
 //! It is longer than most files because every PRAGMA has its own way to be odd, and each is met
 //! where it is asked. Begin with [`Catalog`], then [`choose_key`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Row};
@@ -132,7 +132,6 @@ pub fn read(conn: &Connection) -> Result<Catalog, Error> {
         encoding,
     };
     let kinds = read_kinds(conn)?;
-    let collations = read_collations(conn)?;
     let objects = read_objects(conn)?;
     let texts = grammar::on_deep_stack(|| Texts::parse(&objects));
     let mut reader = Reader::new(conn)?;
@@ -140,7 +139,7 @@ pub fn read(conn: &Connection) -> Result<Catalog, Error> {
         match object.kind.as_str() {
             "table" => {
                 let kind = kinds.get(&object.name);
-                let found = read_object(&mut reader, object, kind, &texts, &collations)?;
+                let found = read_object(&mut reader, object, kind, &texts)?;
                 catalog.tables.extend(found.table);
                 catalog.skipped.extend(found.skipped);
             }
@@ -166,7 +165,8 @@ pub fn read(conn: &Connection) -> Result<Catalog, Error> {
 /// In this order: the rowid alias; the PRIMARY KEY, if it cannot hold NULL or holds none
 /// (`primary_key_has_nulls`); the narrowest UNIQUE index over NOT NULL columns; the rowid itself.
 /// A key whose collation the sidecar's SQLite lacks (`has_collation`) cannot be compared by it and
-/// is passed over. Generated columns name no row: the target may compute them itself.
+/// is passed over where the rowid can stand in; a table without rowids has nothing else, and is
+/// read without its help ([`Table::is_key_comparable`]). Generated columns name no row: the target may compute them itself.
 pub fn choose_key(
     table: &Table,
     primary_key_has_nulls: bool,
@@ -190,8 +190,7 @@ pub fn choose_key(
         return Some(Key::Columns(table.primary_key.clone()));
     }
     if table.without_rowid {
-        // Its rows are stored in the order of a key that cannot be compared here.
-        return None;
+        return Some(Key::Columns(table.primary_key.clone()));
     }
     let names_a_row = |index: &Index| -> Option<Vec<usize>> {
         if !index.unique || index.predicate.is_some() {
@@ -289,18 +288,10 @@ fn read_kinds(conn: &Connection) -> Result<HashMap<String, Kind>, Error> {
     step("table list", step("table list", rows)?.collect())
 }
 
-/// The collations that this connection can compare with, in upper case.
-///
-/// The PRAGMA also lists names that the schema only mentions, so each is tried.
-fn read_collations(conn: &Connection) -> Result<HashSet<String>, Error> {
-    let mut statement = step("collations", conn.prepare("select name from pragma_collation_list"))?;
-    let rows = step("collations", statement.query_map([], |row| text(row, 0)))?;
-    let names: Vec<_> = step("collations", rows.collect())?;
-    let is_there = |name: &String| {
-        conn.prepare(&format!("select ?1 < ?2 collate {}", Ident::new(name))).is_ok()
-    };
-    let known = names.into_iter().flatten().filter(is_there);
-    Ok(known.map(|name| name.to_ascii_uppercase()).collect())
+/// Whether a collation is SQLite's own. The sidecar lends a stand-in to every other, or it could
+/// not even read the tables that mention one; it must never compare by it.
+pub(super) fn is_built_in(collation: &str) -> bool {
+    ["BINARY", "NOCASE", "RTRIM"].iter().any(|known| collation.eq_ignore_ascii_case(known))
 }
 
 /// One table, or why not.
@@ -315,7 +306,6 @@ fn read_object(
     object: &Object,
     kind: Option<&Kind>,
     texts: &Texts,
-    collations: &HashSet<String>,
 ) -> Result<Found, Error> {
     let skip =
         |kind, reason: &str| Ok(Found { table: None, skipped: vec![object.skip(kind, reason)] });
@@ -343,16 +333,9 @@ fn read_object(
         Ok(table) => table,
         Err(reason) => return skip(SkippedKind::Table, &reason),
     };
-    let has_collation = |name: &str| collations.contains(&name.to_ascii_uppercase());
-    let has_nulls = reader.primary_key_has_nulls(&table, &has_collation)?;
-    match choose_key(&table, has_nulls, &has_collation) {
+    let has_nulls = reader.primary_key_has_nulls(&table, &is_built_in)?;
+    match choose_key(&table, has_nulls, &is_built_in) {
         Some(key) => found.table = Some(Table { key, ..table }),
-        None if table.without_rowid => {
-            return skip(
-                SkippedKind::Table,
-                "its PRIMARY KEY uses a collation that only the application has",
-            );
-        }
         None => {
             return skip(
                 SkippedKind::Table,
@@ -1156,7 +1139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collation_that_only_the_application_has_is_worked_around_or_named() {
+    fn a_collation_that_only_the_application_has_is_worked_around() {
         let path = tempfile::tempdir().expect("directory");
         let file = path.path().join("a.db");
         let conn = Connection::open(&file).expect("open");
@@ -1169,7 +1152,9 @@ mod tests {
         )
         .expect("schema");
         drop(conn);
-        let catalog = read(&Connection::open(&file).expect("open")).expect("read");
+        let conn = Connection::open(&file).expect("open");
+        crate::source::lend_collations(&conn).expect("lend");
+        let catalog = read(&conn).expect("read");
         let keys: Vec<_> =
             catalog.tables.iter().map(|table| (table.name.as_str(), table.key.clone())).collect();
         assert_eq!(
@@ -1178,11 +1163,13 @@ mod tests {
                 ("alias", Key::RowidAlias(0)),
                 ("keyed", Key::HiddenRowid),
                 ("other", Key::Columns(vec![1])),
+                ("stored", Key::Columns(vec![0])),
             ]
         );
         assert_eq!(catalog.tables[1].columns[0].collation, "mine");
-        assert_eq!(catalog.skipped.len(), 1);
-        assert_eq!(catalog.skipped[0].name, "stored");
+        assert_eq!(catalog.skipped, []);
+        let comparable: Vec<bool> = catalog.tables.iter().map(Table::is_key_comparable).collect();
+        assert_eq!(comparable, [true, true, true, false]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::schema::Catalog;
 use super::{Error, Source};
-use crate::change::{Lineage, TableId};
+use crate::change::{Lineage, Place, TableId};
 use crate::failpoint;
 use crate::table::{Ident, IndexTerm, Key, Literal, OURS, Table};
 
@@ -94,11 +94,16 @@ pub fn lineage(conn: &Connection) -> Result<Option<Lineage>, Error> {
 ///
 /// Safe to repeat: where everything stands as it should, nothing is written. A crash leaves
 /// either all of it or none. Fails with [`Error::TriggerRefused`], and without a trace, if a
-/// trigger would make the application's own writes fail.
-pub fn install(source: &mut Source, catalog: &Catalog) -> Result<Installed, Error> {
+/// trigger would make the application's own writes fail. With `place`, the lineage is proven before
+/// anything is written.
+pub fn install(
+    source: &mut Source,
+    catalog: &Catalog,
+    place: Option<&Place>,
+) -> Result<Installed, Error> {
     source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
-    let outcome = install_in_one_transaction(&mut source.conn, catalog);
-    source.conn.busy_timeout(super::READ_BUSY_MAX).map_err(Error::sqlite("wait to install"))?;
+    let outcome = install_in_one_transaction(&mut source.conn, catalog, place);
+    super::wait_as_reader(&mut source.conn).map_err(Error::sqlite("wait to install"))?;
     source.schema_version = None;
     outcome
 }
@@ -106,27 +111,24 @@ pub fn install(source: &mut Source, catalog: &Catalog) -> Result<Installed, Erro
 fn install_in_one_transaction(
     conn: &mut Connection,
     catalog: &Catalog,
+    place: Option<&Place>,
 ) -> Result<Installed, Error> {
-    if let Some(installed) = standing(conn, catalog)? {
+    if let Some(installed) = standing(conn, catalog)?
+        && place.is_none_or(|place| place.lineage == installed.lineage)
+    {
         return Ok(installed);
     }
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite("begin to install"))?;
+    if let Some(place) = place {
+        super::changelog::prove(&transaction, &place.lineage, place.anchor)?;
+    }
     failpoint::hit(failpoint::INSTALL_BEGUN);
     let is_first = ensure_tables(&transaction, catalog)?;
     failpoint::hit(failpoint::INSTALL_TABLES_MADE);
     let tables = number_tables(&transaction, catalog)?;
-    let mut renewed = Vec::new();
-    for table in &catalog.tables {
-        let wanted = render(table, tables[&table.name]);
-        if installed_on(&transaction, &table.name)? != wanted
-            || fires_after_foreign(&transaction, &table.name)?
-        {
-            renew(&transaction, table, &wanted)?;
-            renewed.push(table.name.clone());
-        }
-    }
+    let renewed = renew_outdated(&transaction, catalog, &tables)?;
     failpoint::hit(failpoint::INSTALL_TRIGGERS_MADE);
     if is_first {
         // The first anchor: from here on there is always an entry to compare with.
@@ -313,24 +315,41 @@ fn fires_after_foreign(conn: &Connection, table: &str) -> Result<bool, Error> {
     .map_err(Error::sqlite("read the order of triggers"))
 }
 
-fn renew(conn: &Connection, table: &Table, wanted: &[Trigger]) -> Result<(), Error> {
-    let compiled_before = compiles(conn, table).is_ok();
-    for old in installed_on(conn, &table.name)? {
-        conn.execute_batch(&format!("drop trigger {}", Ident::new(old.name)))
+/// Makes the triggers anew of every table that does not have them as it should.
+///
+/// All outdated triggers go before the first new one comes: a trigger moves along with a table
+/// that is renamed, and keeps the name that another table's trigger is to have.
+fn renew_outdated(
+    conn: &Connection,
+    catalog: &Catalog,
+    tables: &HashMap<String, TableId>,
+) -> Result<Vec<String>, Error> {
+    let mut outdated = Vec::new();
+    for table in &catalog.tables {
+        let wanted = render(table, tables[&table.name]);
+        let standing = installed_on(conn, &table.name)?;
+        if standing != wanted || fires_after_foreign(conn, &table.name)? {
+            outdated.push((table, wanted, standing));
+        }
+    }
+    let compiled: Vec<bool> =
+        outdated.iter().map(|(table, ..)| compiles(conn, table).is_ok()).collect();
+    for old in outdated.iter().flat_map(|(.., standing)| standing) {
+        conn.execute_batch(&format!("drop trigger {}", Ident::new(&old.name)))
             .map_err(Error::sqlite("drop an outdated trigger"))?;
     }
-    for trigger in wanted {
-        conn.execute_batch(&trigger.sql)
-            .map_err(|source| Error::TriggerRefused { table: table.name.clone(), source })?;
-    }
-    failpoint::hit(failpoint::INSTALL_TABLE_DONE);
-    // A trigger is only resolved when a statement fires it, which would be the application's.
-    match compiles(conn, table) {
-        Err(source) if compiled_before => {
-            Err(Error::TriggerRefused { table: table.name.clone(), source })
+    for ((table, wanted, _), compiled_before) in outdated.iter().zip(compiled) {
+        for trigger in wanted {
+            conn.execute_batch(&trigger.sql)
+                .map_err(|source| Error::TriggerRefused { table: table.name.clone(), source })?;
         }
-        _ => Ok(()),
+        failpoint::hit(failpoint::INSTALL_TABLE_DONE);
+        // A trigger is only resolved when a statement fires it, which would be the application's.
+        if let (true, Err(source)) = (compiled_before, compiles(conn, table)) {
+            return Err(Error::TriggerRefused { table: table.name.clone(), source });
+        }
     }
+    Ok(outdated.into_iter().map(|(table, ..)| table.name.clone()).collect())
 }
 
 /// Compiles, without running them, the statements that fire the triggers of a table.
@@ -391,7 +410,8 @@ pub fn render(table: &Table, id: TableId) -> Vec<Trigger> {
         ("old_key", old_key.as_str()),
     ];
     let make = |template: &str, action: &str, more: &[(&str, &str)]| {
-        let name = format!("{OURS}{}_{action}", table.name);
+        // The action first: `a` and `a_collide` are two tables, and no two names may be one.
+        let name = format!("{OURS}{action}_{}", table.name);
         let trigger = Ident::new(&name).to_string();
         let mut values = vec![("trigger", trigger.as_str())];
         values.extend_from_slice(&common);

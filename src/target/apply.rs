@@ -15,6 +15,9 @@
 //!
 //! A backlog that needs several reads is applied in one transaction as far as [`Limits`] allow, so
 //! that readers of the target never see a state the source was never in.
+//!
+//! The file is long because the three ways share one open transaction, its savepoints and what it
+//! owes; what each may leave to the next is only seen side by side.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -26,7 +29,7 @@ use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::Error;
+use super::{Error, build};
 use crate::batch::{
     Batch, Image, KeyImage, Quarantined, Row, TableBatch, fields, key_json, sort_key,
 };
@@ -49,8 +52,18 @@ pub struct Limits {
 /// Batches up to this many rows are sent in one round trip, BEGIN to COMMIT.
 const PIPELINED_ROWS_MAX: usize = 2_000;
 
-/// Fewer new rows than this are not worth a COPY of their own.
+/// ... and this many bytes, because all of it is in memory several times on its way.
+const PIPELINED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fewer new rows than this are not worth a COPY of their own,
 const COPY_ROWS_MIN: usize = 200;
+
+/// ... unless they are this large: COPY sends them piece by piece.
+const COPY_BYTES_MIN: usize = 256 * 1024;
+
+/// Rows of one statement; a larger row goes alone. They are in memory three times meanwhile: as
+/// images, as arrays and as the message.
+const STATEMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Where the target stands, as this run knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +102,8 @@ pub struct Applier {
     advance: Statement,
     /// Rows in quarantine; while there are none, nobody looks for them.
     quarantined: i64,
-    /// Go row by row until the next commit.
-    is_careful: bool,
+    /// Tables that go row by row until the next commit.
+    careful: HashSet<TableId>,
 }
 
 /// A transaction that spans several batches.
@@ -124,6 +137,8 @@ struct Work<'a> {
     /// To be written, and known to be new: they go by COPY.
     appended: Vec<(&'a KeyImage, &'a Image)>,
     refused: Vec<&'a Quarantined>,
+    /// Keys in quarantine, perhaps, that no row has any more.
+    gone: &'a [serde_json::Value],
 }
 
 /// A parameter that is already in binary form.
@@ -175,7 +190,7 @@ impl Applier {
             tables: HashMap::new(),
             advance,
             quarantined,
-            is_careful: false,
+            careful: HashSet::new(),
         })
     }
 
@@ -210,9 +225,10 @@ impl Applier {
         let work = self.by_copy(work);
         let read_through = self.standing.read_through.max(batch.read_through);
         let is_simple = self.open.is_none()
-            && !self.is_careful
+            && self.careful.is_empty()
             && read_through <= batch.through.position
             && batch.rows() <= PIPELINED_ROWS_MAX
+            && batch.bytes <= PIPELINED_BYTES_MAX
             && self.quarantined == 0
             && work.iter().all(|item| item.appended.is_empty() && item.refused.is_empty());
         if is_simple {
@@ -234,7 +250,7 @@ impl Applier {
 
     fn arrived(&mut self, applied: Anchor, read_through: Position) -> Applied {
         self.open = None;
-        self.is_careful = false;
+        self.careful.clear();
         self.standing = Standing { applied, read_through };
         Applied::Committed(self.standing)
     }
@@ -353,10 +369,10 @@ impl Applier {
         self.execute("rollback").await
     }
 
-    /// Gives up an open transaction and goes row by row until the next commit: what is refused
-    /// then goes to quarantine. For the rare case of [`Error::Stricter`].
-    pub async fn roll_back_and_go_row_by_row(&mut self) -> Result<(), Error> {
-        self.is_careful = true;
+    /// Gives up an open transaction and writes `table` row by row until the next commit: what is
+    /// refused then goes to quarantine. For the rare case of [`Error::Stricter`].
+    pub async fn roll_back_and_go_row_by_row(&mut self, table: TableId) -> Result<(), Error> {
+        self.careful.insert(table);
         self.roll_back().await
     }
 
@@ -371,7 +387,7 @@ impl Applier {
                 group.owed.remove(&(item.mapping.id, key.clone()));
             }
         }
-        if self.is_careful {
+        if self.careful.contains(&item.mapping.id) {
             return self.row_by_row(item, position).await;
         }
         self.execute("savepoint part").await?;
@@ -400,15 +416,15 @@ impl Applier {
     async fn set_based(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
         self.delete(item.index, item.mapping, &item.absent).await?;
         failpoint::hit(failpoint::APPLY_DELETED);
-        if !item.present.is_empty() {
-            let statements = &self.tables[&item.index];
-            let images = item.present.iter().map(|(_, image)| image.as_slice());
+        let mut rest = item.present.as_slice();
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rows_of_one_statement(rest));
+            rest = after;
+            let images = part.iter().map(|(_, image)| image.as_slice());
             let arrays = row_arrays(item.mapping, images);
+            let upsert = &self.tables[&item.index].upsert;
             self.client
-                .execute_raw(
-                    &statements.upsert,
-                    arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)),
-                )
+                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
                 .await
                 .map_err(Error::query("write rows"))?;
         }
@@ -447,7 +463,7 @@ impl Applier {
                 .map_err(Error::query("make room on a unique index"))?;
             let group = self.open.as_mut().expect("displacing happens inside a group");
             for row in removed {
-                group.owed.insert((mapping.id, raw_key(&row)));
+                group.owed.insert((mapping.id, raw_key(&row, 0)));
             }
         }
         failpoint::hit(failpoint::APPLY_DISPLACED);
@@ -492,18 +508,24 @@ impl Applier {
                 let terms: Vec<String> = index.get(1);
                 let condition =
                     predicate.map_or_else(String::new, |predicate| format!(" where {predicate}"));
-                let named: Vec<String> =
-                    terms.iter().enumerate().map(|(n, term)| format!("({term}) as lite2pg_x{n}")).collect();
+                let named: Vec<String> = terms
+                    .iter()
+                    .enumerate()
+                    .map(|(n, term)| format!("({term}) as lite2pg_x{n}"))
+                    .collect();
                 let named = named.join(", ");
                 let equal: Vec<String> = (0..terms.len())
                     .map(|n| format!("old.lite2pg_x{n} = new.lite2pg_x{n}"))
                     .collect();
-                let other: Vec<String> =
-                    key.iter().map(|column| format!("old.{column} is distinct from new.{column}")).collect();
+                let other: Vec<String> = key
+                    .iter()
+                    .map(|column| format!("old.{column} is distinct from new.{column}"))
+                    .collect();
                 format!(
                     "delete from {target} where ctid in (
                        select old.lite2pg_ctid
-                         from (select ctid as lite2pg_ctid, {key_list}, {named} from {target}{condition}) old
+                         from (select ctid as lite2pg_ctid, {key_list}, {named}
+                                 from {target}{condition}) old
                          join (select {key_list}, {named} from {stage}{condition}) new on {}
                         where {}) returning {key_list}",
                     equal.join(" and "),
@@ -523,30 +545,45 @@ impl Applier {
         self.delete(item.index, mapping, &touched).await?;
         self.note_quarantine(item, position).await?;
         for (key, image) in written {
-            self.execute("savepoint one_row").await?;
-            let arrays = row_arrays(mapping, std::iter::once(image.as_slice()));
-            let upsert = &self.tables[&item.index].upsert;
-            let outcome = self
-                .client
-                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
-                .await
-                .map_err(Error::query("write a row"));
-            match outcome {
-                Ok(_) => self.execute("release savepoint one_row").await?,
-                Err(error) if is_refusal(&error) => {
-                    self.execute("rollback to savepoint one_row").await?;
-                    let refused = Quarantined {
-                        key: json_of(mapping, key),
-                        column: error.column(),
-                        reason: error.reason(),
-                    };
-                    self.quarantine(mapping.id, &refused, position).await?;
+            while let Err(error) = self.one_row(item, image).await? {
+                if build::give_up_index(&self.client, self.schema.raw(), &error).await? {
+                    // Without that index the row may fit.
+                    continue;
                 }
-                Err(error) => return Err(error),
+                let refused = Quarantined {
+                    key: json_of(mapping, key),
+                    column: error.column(),
+                    reason: error.reason(),
+                };
+                self.quarantine(mapping.id, &refused, position).await?;
+                break;
             }
         }
         self.raise_greatest_key(item);
         Ok(())
+    }
+
+    /// Writes one row; the inner error is what the target said when it refused it.
+    async fn one_row(&self, item: &Work<'_>, image: &Image) -> Result<Result<(), Error>, Error> {
+        self.execute("savepoint one_row").await?;
+        let arrays = row_arrays(item.mapping, std::iter::once(image.as_slice()));
+        let upsert = &self.tables[&item.index].upsert;
+        let outcome = self
+            .client
+            .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
+            .await
+            .map_err(Error::query("write a row"));
+        match outcome {
+            Ok(_) => {
+                self.execute("release savepoint one_row").await?;
+                Ok(Ok(()))
+            }
+            Err(error) if is_refusal(&error) => {
+                self.execute("rollback to savepoint one_row").await?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn delete(
@@ -576,8 +613,8 @@ impl Applier {
         images: impl Iterator<Item = &'a Image>,
     ) -> Result<(), Error> {
         let doing = "copy rows";
-        let sink = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
-        let mut sink = std::pin::pin!(sink);
+        let copying = self.client.copy_in::<_, Bytes>(sql).await.map_err(Error::query(doing))?;
+        let mut copying = std::pin::pin!(copying);
         let head = i16::try_from(mapping.columns.len())
             .expect("a table has at most 1,600 columns")
             .to_be_bytes();
@@ -587,12 +624,12 @@ impl Applier {
             data.put_slice(&head);
             data.put_slice(image);
             if super::copy::MESSAGE_BYTES <= data.len() {
-                sink.send(data.split().freeze()).await.map_err(Error::query(doing))?;
+                copying.send(data.split().freeze()).await.map_err(Error::query(doing))?;
             }
         }
         data.put_slice(super::copy::TRAILER);
-        sink.send(data.freeze()).await.map_err(Error::query(doing))?;
-        sink.finish().await.map(drop).map_err(Error::query(doing))
+        copying.send(data.freeze()).await.map_err(Error::query(doing))?;
+        copying.finish().await.map(drop).map_err(Error::query(doing))
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Error> {
@@ -642,7 +679,9 @@ impl Applier {
             // Rows are sorted by key, so the new ones are at the end.
             let first_new =
                 item.present.partition_point(|(key, _)| integer_key(key) <= Some(greatest));
-            if COPY_ROWS_MIN <= item.present.len() - first_new {
+            let new = &item.present[first_new..];
+            let bytes: usize = new.iter().map(|(_, image)| image.len()).sum();
+            if COPY_ROWS_MIN <= new.len() || COPY_BYTES_MIN <= bytes {
                 item.appended = item.present.split_off(first_new);
             }
         }
@@ -677,12 +716,14 @@ impl Applier {
                 .copied()
                 .chain(item.present.iter().chain(&item.appended).map(|(key, _)| *key))
                 .map(|key| json_of(item.mapping, key))
+                .chain(item.gone.iter().cloned())
                 .collect();
             self.client
                 .execute(
                     "delete from lite2pg.quarantine
-                      where table_id = $1 and key::text in
-                            (select k::text from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
+                      where table_id = $1 and md5(key::text) in
+                            (select md5(k::text)
+                               from pg_catalog.jsonb_array_elements($2::text::jsonb) k)",
                     &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
                 )
                 .await?;
@@ -728,7 +769,7 @@ impl Applier {
 }
 
 /// Whether the server refused the data, so that another way of writing it may succeed.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     // Data exception, integrity constraint violation, program limit exceeded
     // (https://www.postgresql.org/docs/current/errcodes-appendix.html).
     error.sql_state().is_some_and(|state| ["22", "23", "54"].contains(&&state.code()[..2]))
@@ -753,6 +794,7 @@ fn divide_table<'a>(mapping: &'a Mapping, table: &'a TableBatch) -> Work<'a> {
         present: Vec::new(),
         appended: Vec::new(),
         refused: table.nameless.iter().collect(),
+        gone: &table.nameless_gone,
     };
     for (_, key, row) in sorted {
         match row {
@@ -765,6 +807,16 @@ fn divide_table<'a>(mapping: &'a Mapping, table: &'a TableBatch) -> Work<'a> {
         }
     }
     work
+}
+
+/// How many of the first rows go into one statement; at least one.
+fn rows_of_one_statement(rows: &[(&KeyImage, &Image)]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|(_, image)| {
+        bytes += image.len();
+        bytes <= STATEMENT_BYTES_MAX
+    });
+    fits.count().max(1)
 }
 
 fn array_type(pg: PgType) -> Type {
@@ -900,8 +952,8 @@ fn arrays<'a>(types: &[PgType], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw
     columns.into_iter().map(|column| Raw(column.freeze())).collect()
 }
 
-/// The key of a returned row, in the form of a [`KeyImage`].
-fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
+/// The key of a returned row, in the form of a [`KeyImage`]; it begins at column `from`.
+pub(super) fn raw_key(row: &tokio_postgres::Row, from: usize) -> KeyImage {
     struct Field<'a>(&'a [u8]);
     impl<'a> postgres_types::FromSql<'a> for Field<'a> {
         fn from_sql(
@@ -916,7 +968,7 @@ fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
         }
     }
     let mut key = KeyImage::new();
-    for column in 0..row.len() {
+    for column in from..row.len() {
         let Field(bytes) = row.get(column);
         let length = i32::try_from(bytes.len()).expect("a field is below 1 GB");
         key.extend_from_slice(&length.to_be_bytes());
@@ -925,7 +977,7 @@ fn raw_key(row: &tokio_postgres::Row) -> KeyImage {
     key
 }
 
-fn json_of(mapping: &Mapping, key: &[u8]) -> serde_json::Value {
+pub(super) fn json_of(mapping: &Mapping, key: &[u8]) -> serde_json::Value {
     let values: Vec<crate::value::Owned> = mapping
         .key
         .iter()

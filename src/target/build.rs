@@ -6,6 +6,7 @@
 //! nothing. What PostgreSQL refuses is marked with its reason; nothing is dropped silently.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -16,6 +17,9 @@ use crate::change::{Anchor, Lineage};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
 use crate::table::{Ident, Literal, Table};
+
+/// How long to wait for transactions of others that still see rows which were set aside.
+const OLD_SNAPSHOTS_WAIT: Duration = Duration::from_secs(60);
 
 /// What is to become of one table.
 pub struct Wanted<'a> {
@@ -48,19 +52,109 @@ pub async fn check_free(
     taken.map_or(Ok(()), |table| Err(Error::TableExists { table }))
 }
 
-/// Makes the tables of `wanted`, in one transaction; with `first`, the first position as well.
+/// Fails with [`Error::TableGone`] if a table that was replicated is not there.
+pub async fn check_there(
+    client: &Client,
+    target_schema: &str,
+    known: &[ledger::KnownTable],
+) -> Result<(), Error> {
+    let names: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
+    let gone = client
+        .query_opt(
+            "select format('%I.%I', $1::text, wanted.name), wanted.name
+               from unnest($2::text[]) wanted (name)
+              where not exists (
+                    select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                     where n.nspname = $1 and c.relname::text = wanted.name
+                       and c.relkind in ('r', 'p')) limit 1",
+            &[&target_schema, &names],
+        )
+        .await
+        .map_err(Error::query("look for the replicated tables"))?;
+    gone.map_or(Ok(()), |row| Err(Error::TableGone { table: row.get(0), name: row.get(1) }))
+}
+
+/// Fails with [`Error::Privilege`] if this role may not make tables in the target schema, or not
+/// the schema `lite2pg`.
+pub async fn check_privileges(client: &Client, target_schema: &str) -> Result<(), Error> {
+    let row = client
+        .query_one(
+            "select has_database_privilege(current_database(), 'create'),
+                    (select has_schema_privilege(oid, 'usage')
+                        and has_schema_privilege(oid, 'create')
+                       from pg_namespace where nspname = $1),
+                    (select has_schema_privilege(oid, 'usage')
+                        and has_schema_privilege(oid, 'create')
+                       from pg_namespace where nspname = 'lite2pg'),
+                    format('%I', current_database()), format('%I', $1::text)",
+            &[&target_schema],
+        )
+        .await
+        .map_err(Error::query("ask what this role may do"))?;
+    let (may_make_schemas, target, own): (bool, Option<bool>, Option<bool>) =
+        (row.get(0), row.get(1), row.get(2));
+    let (database, schema): (String, String) = (row.get(3), row.get(4));
+    let role = role(client).await?;
+    if !may_make_schemas && (target.is_none() || own.is_none()) {
+        let name = if own.is_none() { "lite2pg" } else { &schema };
+        return Err(Error::Privilege {
+            what: format!("role {role} may not create the schema {name} in database {database}"),
+            grant: format!("grant create on database {database} to {role}"),
+        });
+    }
+    for (may, name) in [(target, schema.as_str()), (own, "lite2pg")] {
+        if may == Some(false) {
+            return Err(Error::Privilege {
+                what: format!("role {role} may not create tables in schema {name}"),
+                grant: format!("grant usage, create on schema {name} to {role}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The quoted name of the role of this session.
+pub(super) async fn role(client: &Client) -> Result<String, Error> {
+    client
+        .query_one("select format('%I', current_user)", &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("ask for the role"))
+}
+
+/// Makes a schema unless it is there: `if not exists` would ask for the privilege all the same.
+pub(super) async fn ensure_schema(client: &Client, name: &str) -> Result<(), Error> {
+    let doing = "create a schema";
+    let is_there: bool = client
+        .query_one("select exists (select 1 from pg_namespace where nspname = $1)", &[&name])
+        .await
+        .map_err(Error::query(doing))?
+        .get(0);
+    if is_there {
+        return Ok(());
+    }
+    client
+        .batch_execute(&format!("create schema {}", Ident::new(name)))
+        .await
+        .map_err(Error::query(doing))
+}
+
+/// Brings the target's tables to the plan `ddl`, in one transaction: tables of `gone` go, those of
+/// `wanted` are made, and what is built beside them is planned anew; with `first`, the first
+/// position is written as well.
 ///
-/// A crash leaves all of it or none.
+/// Safe to repeat. A crash leaves all of it or none.
 pub async fn create_tables(
     client: &Client,
     target_schema: &str,
     wanted: &[Wanted<'_>],
+    gone: &[&ledger::KnownTable],
     ddl: &Ddl,
     first: Option<(&Lineage, Anchor)>,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
     client.batch_execute("begin").await.map_err(Error::query(doing))?;
-    let made = create_in_transaction(client, target_schema, wanted, ddl, first).await;
+    let made = create_in_transaction(client, target_schema, wanted, gone, ddl, first).await;
     failpoint::hit(failpoint::TARGET_BEFORE_COMMIT);
     let end = if made.is_ok() { "commit" } else { "rollback" };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
@@ -73,14 +167,16 @@ async fn create_in_transaction(
     client: &Client,
     target_schema: &str,
     wanted: &[Wanted<'_>],
+    gone: &[&ledger::KnownTable],
     ddl: &Ddl,
     first: Option<(&Lineage, Anchor)>,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
-    client
-        .batch_execute(&format!("create schema if not exists {}", Ident::new(target_schema)))
-        .await
-        .map_err(Error::query(doing))?;
+    ensure_schema(client, target_schema).await?;
+    unplan_objects(client, target_schema, ddl).await?;
+    for table in gone {
+        drop_gone(client, target_schema, table).await?;
+    }
     for table in wanted {
         let mapping = table.mapping;
         if table.is_again {
@@ -96,22 +192,21 @@ async fn create_in_transaction(
             )
             .await
             .map_err(Error::query(doing))?;
-        for index in &table.ddl.indexes {
-            object(client, "index", index, "waiting").await?;
-        }
-        for check in &table.ddl.checks {
-            object(client, "check", check, "waiting").await?;
-        }
     }
-    for foreign_key in &ddl.foreign_keys {
-        object(client, "foreign_key", foreign_key, "waiting").await?;
-    }
-    for view in &ddl.views {
-        object(client, "view", view, "waiting").await?;
+    for (kind, object) in planned(ddl) {
+        client
+            .execute(
+                "insert into lite2pg.objects (kind, name, belongs_to, sql, state)
+                 values ($1, $2, $3, $4, 'waiting') on conflict do nothing",
+                &[&kind, &object.name, &object.table, &object.sql],
+            )
+            .await
+            .map_err(Error::query(doing))?;
     }
     note_down(client, &ddl.notes).await?;
     match first {
-        Some((lineage, anchor)) => ledger::begin_at(client, lineage, anchor).await,
+        Some((lineage, anchor)) => ledger::begin_at(client, target_schema, lineage, anchor).await,
+        None if wanted.is_empty() => Ok(()),
         None => client
             .batch_execute(
                 "update lite2pg.position set consistent = false, phase = 'copying' where id = 1",
@@ -121,38 +216,144 @@ async fn create_in_transaction(
     }
 }
 
+/// Everything that is built beside the rows, with its kind.
+fn planned(ddl: &Ddl) -> impl Iterator<Item = (&'static str, &NamedSql)> {
+    let indexes = ddl.tables.iter().flat_map(|table| &table.indexes).map(|one| ("index", one));
+    let checks = ddl.tables.iter().flat_map(|table| &table.checks).map(|one| ("check", one));
+    let foreign_keys = ddl.foreign_keys.iter().map(|one| ("foreign_key", one));
+    let views = ddl.views.iter().map(|one| ("view", one));
+    indexes.chain(checks).chain(foreign_keys).chain(views)
+}
+
+/// Drops what we built and the plan does not have any more, or has otherwise.
+async fn unplan_objects(client: &Client, target_schema: &str, ddl: &Ddl) -> Result<(), Error> {
+    let doing = "look at what is built";
+    let known = client
+        .query("select kind, name, belongs_to, sql, state = 'built' from lite2pg.objects", &[])
+        .await
+        .map_err(Error::query(doing))?;
+    let wanted: HashMap<(&str, &str, &str), &str> = planned(ddl)
+        .map(|(kind, one)| ((kind, one.name.as_str(), one.table.as_str()), one.sql.as_str()))
+        .collect();
+    for row in &known {
+        let (kind, name, belongs_to, sql): (&str, &str, &str, &str) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        if wanted.get(&(kind, name, belongs_to)) == Some(&sql) {
+            continue;
+        }
+        if row.get(4) {
+            let sql = drop_sql(target_schema, kind, name, belongs_to);
+            try_drop(client, &sql, name).await?;
+        }
+        client
+            .execute(
+                "delete from lite2pg.objects where kind = $1 and name = $2 and belongs_to = $3",
+                &[&kind, &name, &belongs_to],
+            )
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    Ok(())
+}
+
+fn drop_sql(target_schema: &str, kind: &str, name: &str, belongs_to: &str) -> String {
+    let (schema, name) = (Ident::new(target_schema), Ident::new(name));
+    match kind {
+        "index" | "view" => format!("drop {kind} if exists {schema}.{name}"),
+        _ => {
+            let table = Ident::new(belongs_to);
+            format!("alter table if exists {schema}.{table} drop constraint if exists {name}")
+        }
+    }
+}
+
+/// Drops something of ours unless things that are not ours depend on it: those were made by
+/// people, on the target, and then it stays. Returns whether it went.
+async fn try_drop(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
+    let doing = "drop what the source does not have any more";
+    client.batch_execute("savepoint going").await.map_err(Error::query(doing))?;
+    let dropped = client.batch_execute(sql).await.map_err(Error::query(doing));
+    let end = match &dropped {
+        Ok(()) => "release savepoint going",
+        Err(error) if error.is(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
+            tracing::warn!(%name, "gone from the source, but something on the target depends on \
+                it; it stays as it is");
+            "rollback to savepoint going"
+        }
+        Err(_) => return dropped.map(|()| false),
+    };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    Ok(dropped.is_ok())
+}
+
+/// Drops the target of a table that the source does not have any more.
+///
+/// The lineage is proven by now, so this is what the application did and no file swapped.
+async fn drop_gone(
+    client: &Client,
+    target_schema: &str,
+    known: &ledger::KnownTable,
+) -> Result<(), Error> {
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
+    let is_dropped =
+        try_drop(client, &format!("drop table if exists {target}"), &known.target).await?;
+    let outcome = if is_dropped { "and its target with it" } else { "its target stays as it is" };
+    client
+        .execute("delete from lite2pg.tables where id = $1", &[&known.id.0])
+        .await
+        .map_err(Error::query("forget a table"))?;
+    let message = format!("{}: dropped on the source, {outcome}", known.name);
+    tracing::warn!(table = %known.name, "dropped on the source, {outcome}");
+    ledger::incident(client, "table_dropped", None, &message).await
+}
+
 /// Drops a table of ours and all that is known about it, to make it anew.
 async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Result<(), Error> {
     let doing = "drop a table to make it anew";
-    client
-        .execute("delete from lite2pg.objects where belongs_to = $1", &[&mapping.target])
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    // Views of ours go first, so that those left are other people's.
+    let ours = client
+        .query("select name from lite2pg.objects where kind = 'view' and state = 'built'", &[])
         .await
         .map_err(Error::query(doing))?;
-    // Foreign keys of other tables and views go with it; they are made again when asked for.
-    client
-        .batch_execute(&format!(
-            "delete from lite2pg.tables where id = {};
-             drop table if exists {}.{} cascade;
-             update lite2pg.objects set state = 'waiting', reason = null
-              where kind in ('foreign_key', 'view') and state = 'built'",
-            mapping.id.0,
-            Ident::new(target_schema),
-            Ident::new(&mapping.target)
-        ))
-        .await
-        .map_err(Error::query(doing))
-}
-
-async fn object(client: &Client, kind: &str, object: &NamedSql, state: &str) -> Result<(), Error> {
-    client
-        .execute(
-            "insert into lite2pg.objects (kind, name, belongs_to, sql, state)
-             values ($1, $2, $3, $4, $5) on conflict do nothing",
-            &[&kind, &object.name, &object.table, &object.sql, &state],
+    for view in &ours {
+        let sql = drop_sql(target_schema, "view", view.get(0), "");
+        try_drop(client, &sql, view.get(0)).await?;
+    }
+    let dependent: Vec<String> = client
+        .query(
+            "select distinct r.ev_class::regclass::text
+               from pg_depend d join pg_rewrite r on r.oid = d.objid
+              where d.classid = 'pg_rewrite'::regclass and d.refobjid = to_regclass($1)
+                and r.ev_class <> d.refobjid",
+            &[&target],
         )
         .await
-        .map(drop)
-        .map_err(Error::query("note what is to be built"))
+        .map_err(Error::query(doing))?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    // Foreign keys of other tables go with it; they are made again when asked for.
+    client
+        .batch_execute(&format!(
+            "delete from lite2pg.objects where belongs_to = {};
+             delete from lite2pg.tables where id = {};
+             drop table if exists {target} cascade;
+             update lite2pg.objects set state = 'waiting', reason = null
+              where kind in ('foreign_key', 'view') and state = 'built'",
+            Literal(&mapping.target),
+            mapping.id.0,
+        ))
+        .await
+        .map_err(Error::query(doing))?;
+    if dependent.is_empty() {
+        return Ok(());
+    }
+    let views = dependent.join(", ");
+    tracing::warn!(table = %mapping.table.name, %views, "views that were made on the target went \
+        with the table that is made anew; make them again");
+    let message = format!("{}: made anew, and with it went {views}", mapping.table.name);
+    ledger::incident(client, "views_dropped", None, &message).await
 }
 
 /// Replaces the notes of what is not as on the source; they follow from the source's schema.
@@ -192,15 +393,13 @@ pub async fn build_key(
             format!("older.{name} = newer.{name}")
         })
         .collect();
-    let attempts = [
-        String::new(),
-        format!(
-            "delete from {target} older using {target} newer
-              where older.ctid < newer.ctid and {};",
-            equal.join(" and ")
-        ),
-    ];
-    for (number, first) in attempts.iter().enumerate() {
+    let without_doubles = format!(
+        "delete from {target} older using {target} newer
+          where older.ctid < newer.ctid and {};",
+        equal.join(" and ")
+    );
+    let (mut first, mut set_aside): (&str, Option<Instant>) = ("", None);
+    loop {
         let built = client
             .batch_execute(&format!(
                 "begin; {first} {key_sql};
@@ -209,19 +408,124 @@ pub async fn build_key(
             ))
             .await
             .map_err(Error::query(doing));
-        match built {
-            Ok(()) => break,
-            Err(error) => {
-                client.batch_execute("rollback").await.map_err(Error::query(doing))?;
-                let is_duplicate = error.is(&SqlState::UNIQUE_VIOLATION);
-                if number == 1 || !is_duplicate {
-                    return Err(error);
-                }
+        let Err(error) = built else { break };
+        client.batch_execute("rollback").await.map_err(Error::query(doing))?;
+        if error.is(&SqlState::UNIQUE_VIOLATION) && first.is_empty() {
+            first = &without_doubles;
+            continue;
+        }
+        if !error.is(&SqlState::PROGRAM_LIMIT_EXCEEDED) {
+            return Err(error);
+        }
+        match set_aside {
+            None => {
+                set_long_keys_aside(client, mapping, &target).await?;
+                set_aside = Some(Instant::now());
             }
+            // An index holds deleted rows as well while an older transaction may look at them.
+            Some(since) if since.elapsed() < OLD_SNAPSHOTS_WAIT => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Some(_) => return Err(error),
         }
     }
     failpoint::hit(failpoint::COPY_KEY_BUILT);
     Ok(())
+}
+
+/// Puts into quarantine the rows whose key is too long for an entry of an index.
+///
+/// How long that is depends on how well the key compresses, so an index is asked. One transaction.
+async fn set_long_keys_aside(
+    client: &Client,
+    mapping: &Mapping,
+    target: &str,
+) -> Result<(), Error> {
+    let doing = "set rows with long keys aside";
+    let key: Vec<String> = mapping
+        .key
+        .iter()
+        .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
+        .collect();
+    let columns = key.join(", ");
+    // A third of a page, less what surrounds the entry: shorter ones fit however they compress.
+    const ENTRY_BYTES_SURE: i32 = 2_600;
+    let size: Vec<String> = key.iter().map(|name| format!("octet_length({name}::text)")).collect();
+    client
+        .batch_execute(&format!(
+            "begin;
+             create temporary table lite2pg_probe on commit drop as
+                 select {columns} from {target} limit 0;
+             create index on lite2pg_probe ({columns})"
+        ))
+        .await
+        .map_err(Error::query(doing))?;
+    let long = format!(
+        "select ctid::text, {columns} from {target} where {ENTRY_BYTES_SURE} < {}",
+        size.join(" + ")
+    );
+    for row in client.query(&long, &[]).await.map_err(Error::query(doing))? {
+        let place: String = row.get(0);
+        let there = format!("from {target} where ctid = {}::tid", Literal(&place));
+        client.batch_execute("savepoint probe").await.map_err(Error::query(doing))?;
+        let probed = client
+            .batch_execute(&format!("insert into lite2pg_probe select {columns} {there}"))
+            .await
+            .map_err(Error::query(doing));
+        let Err(error) = probed else { continue };
+        if !error.is(&SqlState::PROGRAM_LIMIT_EXCEEDED) {
+            return Err(error);
+        }
+        client.batch_execute("rollback to savepoint probe").await.map_err(Error::query(doing))?;
+        let image = super::apply::raw_key(&row, 1);
+        let sql = format!("with gone as (delete {there}) {}", ledger::QUARANTINE);
+        let key = super::apply::json_of(mapping, &image).to_string();
+        let applied: i64 = client
+            .query_one("select applied from lite2pg.position where id = 1", &[])
+            .await
+            .map_err(Error::query(doing))?
+            .get(0);
+        let reason = "its key is too long for an index of PostgreSQL";
+        client
+            .execute(&sql, &[&mapping.id.0, &key, &None::<String>, &reason, &applied])
+            .await
+            .map_err(Error::query(doing))?;
+    }
+    client.batch_execute("commit").await.map_err(Error::query(doing))
+}
+
+/// Drops the index that had no room for an entry of a row, if `error` is of that kind and the index
+/// is one that we built beside the key: a row is worth more than an index. Returns whether it did.
+///
+/// Within the caller's transaction. The index is `refused` from then on, with the reason.
+pub(super) async fn give_up_index(
+    client: &Client,
+    target_schema: &str,
+    error: &Error,
+) -> Result<bool, Error> {
+    let doing = "give up an index";
+    if !error.is(&SqlState::PROGRAM_LIMIT_EXCEEDED) {
+        return Ok(false);
+    }
+    let Some(name) = error.constraint() else { return Ok(false) };
+    let reason = error.reason();
+    let given_up = client
+        .execute(
+            "update lite2pg.objects set state = 'refused', reason = $2
+              where kind = 'index' and name = $1 and state = 'built'",
+            &[&name, &reason],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    if given_up == 0 {
+        return Ok(false);
+    }
+    let sql = drop_sql(target_schema, "index", &name, "");
+    client.batch_execute(&sql).await.map_err(Error::query(doing))?;
+    tracing::warn!(index = %name, "dropped: a value is too long for an entry of it");
+    let message = format!("index {name} was dropped: a value is too long for an entry of it");
+    ledger::incident(client, "index_given_up", None, &message).await?;
+    Ok(true)
 }
 
 /// What [`build_waiting`] came to.
@@ -319,7 +623,8 @@ pub async fn widen(
              delete from lite2pg.quarantine where table_id = {id};
              update lite2pg.tables set columns = {}::jsonb where id = {id};
              insert into lite2pg.notes (object, what, kind, reason)
-             values ({}, 'default', 'left out', 'the column holds values its declared type would not')
+             values ({}, 'default', 'left out',
+                     'the column holds values its declared type would not')
              on conflict do nothing;
              commit",
             to.sql(),
@@ -329,6 +634,36 @@ pub async fn widen(
         ))
         .await
         .map_err(Error::query(doing))
+}
+
+/// What marks the shape of a table that is to be made anew with the types it names.
+const OUTGROWN: &str = "outgrown";
+
+/// Notes another type for a column of a table that is copied already; the next session makes the
+/// table anew with it.
+pub async fn outgrow(
+    client: &Client,
+    mapping: &Mapping,
+    column: usize,
+    to: crate::value::PgType,
+) -> Result<(), Error> {
+    let mut wider = mapping.clone();
+    wider.columns[column].pg = to;
+    let mut shape = shape(&wider);
+    shape[OUTGROWN] = wider.columns[column].target.as_str().into();
+    client
+        .execute(
+            "update lite2pg.tables set columns = $2::text::jsonb where id = $1",
+            &[&mapping.id.0, &shape.to_string()],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("widen a column"))
+}
+
+/// Whether a stored shape waits to be made anew by [`outgrow`].
+pub fn is_outgrown(shape: &serde_json::Value) -> bool {
+    !shape[OUTGROWN].is_null()
 }
 
 /// What a stored table must still look like for its target to be kept: the columns that travel,

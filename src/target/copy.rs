@@ -10,7 +10,8 @@ use futures_util::SinkExt;
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::batch::Quarantined;
+use super::apply::{is_refusal, json_of};
+use crate::batch::{Quarantined, fields};
 use crate::change::TableId;
 use crate::failpoint;
 use crate::mapping::Mapping;
@@ -65,17 +66,17 @@ pub async fn write_chunk(
         .await
         .map_err(Error::query(doing));
     owner?;
-    let found: i64 = client
-        .query_one("select epoch from lite2pg.position where id = 1 for share", &[])
+    let found: Option<i64> = client
+        .query_opt("select epoch from lite2pg.position where id = 1 for share", &[])
         .await
         .map_err(Error::query(doing))?
-        .get(0);
-    if found != epoch {
-        return Err(Error::TakenOver);
+        .map(|row| row.get(0));
+    if found != Some(epoch) {
+        return Err(super::ledger::lost_claim(client, epoch).await?);
     }
     failpoint::hit(failpoint::COPY_BEGUN);
     if chunk.rows != 0 {
-        send(client, target_schema, mapping, &chunk.tuples).await?;
+        send_what_fits(client, target_schema, mapping, &chunk).await?;
     }
     failpoint::hit(failpoint::COPY_CHUNK_SENT);
     for refused in chunk.quarantined {
@@ -100,6 +101,77 @@ pub async fn write_chunk(
     Ok(())
 }
 
+/// Sends the tuples of a chunk; those that the server refuses go to quarantine.
+///
+/// A refused COPY is halved until the rows that are at fault stand alone, so that a handful of
+/// them among thousands costs a few dozen tries.
+async fn send_what_fits(
+    client: &Client,
+    target_schema: &Ident,
+    mapping: &Mapping,
+    chunk: &Arrived<'_>,
+) -> Result<(), Error> {
+    let doing = "copy a chunk";
+    let mut parts = vec![chunk.tuples.clone()];
+    while let Some(part) = parts.pop() {
+        client.batch_execute("savepoint part").await.map_err(Error::query(doing))?;
+        let error = match send(client, target_schema, mapping, &part).await {
+            Ok(()) => {
+                client
+                    .batch_execute("release savepoint part")
+                    .await
+                    .map_err(Error::query(doing))?;
+                continue;
+            }
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
+        };
+        client.batch_execute("rollback to savepoint part").await.map_err(Error::query(doing))?;
+        let ends = tuple_ends(&part);
+        if let [_] = ends[..] {
+            let row: Vec<Option<&[u8]>> = fields(&part[TUPLE_HEAD_BYTES..]).collect();
+            let mut key = Vec::new();
+            for column in &mapping.key {
+                let field = row[*column].expect("a key holds no NULL");
+                key.extend_from_slice(&(field.len() as u32).to_be_bytes());
+                key.extend_from_slice(field);
+            }
+            let key = json_of(mapping, &key).to_string();
+            let (column, reason) = (error.column(), error.reason());
+            client
+                .execute(
+                    super::ledger::QUARANTINE,
+                    &[&mapping.id.0, &key, &column, &reason, &chunk.read_at],
+                )
+                .await
+                .map_err(Error::query(doing))?;
+            continue;
+        }
+        let middle = ends[ends.len() / 2 - 1];
+        parts.push(part.slice(middle..));
+        parts.push(part.slice(..middle));
+    }
+    Ok(())
+}
+
+/// A tuple begins with the number of its fields.
+const TUPLE_HEAD_BYTES: usize = 2;
+
+/// Where each tuple ends.
+fn tuple_ends(tuples: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while let Some(head) = tuples[at..].first_chunk::<TUPLE_HEAD_BYTES>() {
+        at += TUPLE_HEAD_BYTES;
+        for _ in 0..i16::from_be_bytes(*head) {
+            let length = tuples[at..].first_chunk().expect("a tuple is whole");
+            at += size_of::<i32>() + usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        }
+        ends.push(at);
+    }
+    ends
+}
+
 async fn send(
     client: &Client,
     target_schema: &Ident,
@@ -114,19 +186,19 @@ async fn send(
         Ident::new(&mapping.target),
         columns.join(", ")
     );
-    let sink = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
-    let mut sink = std::pin::pin!(sink);
+    let copying = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
+    let mut copying = std::pin::pin!(copying);
     let mut head = BytesMut::new();
     head.put_slice(HEADER);
-    sink.feed(head.freeze()).await.map_err(Error::query(doing))?;
+    copying.feed(head.freeze()).await.map_err(Error::query(doing))?;
     let mut at = 0;
     while at < tuples.len() {
         let end = tuples.len().min(at + MESSAGE_BYTES);
-        sink.feed(tuples.slice(at..end)).await.map_err(Error::query(doing))?;
+        copying.feed(tuples.slice(at..end)).await.map_err(Error::query(doing))?;
         at = end;
     }
-    sink.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
-    sink.finish().await.map(drop).map_err(Error::query(doing))
+    copying.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
+    copying.finish().await.map(drop).map_err(Error::query(doing))
 }
 
 /// Stores where the lane stands, and that contents were read at a newer position than before.

@@ -35,7 +35,7 @@ use crate::value::PgType;
 const NAME_BYTES_MAX: usize = 63;
 
 /// Most columns of a table (same page). Wide rows may hit the page size before.
-const COLUMNS_MAX: usize = 1_600;
+pub const COLUMNS_MAX: usize = 1_600;
 
 /// Most columns of an index or a key (same page).
 const INDEX_COLUMNS_MAX: usize = 32;
@@ -306,7 +306,7 @@ impl Layout<'_> {
 
     /// Compared byte by byte, or not text at all.
     fn is_binary(&self, position: usize, collation: &str) -> bool {
-        collation == "BINARY" || self.types[position] != PgType::Text
+        collation == "BINARY" || !matches!(self.types[position], PgType::Text | PgType::Jsonb)
     }
 
     /// The positions of an index that PostgreSQL needs no expressions for.
@@ -726,6 +726,9 @@ impl<'a> Planner<'a> {
         match &column.term {
             IndexTerm::Column(position) if layout.is_binary(*position, &column.collation) => {
                 Ok(layout.ident(*position).to_string())
+            }
+            IndexTerm::Column(position) if layout.types[*position] == PgType::Jsonb => {
+                Err("it folds the case or the spaces of values of several storage classes".into())
             }
             IndexTerm::Column(position) => {
                 expr::fold(&layout.ident(*position).to_string(), &column.collation)

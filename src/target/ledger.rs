@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use super::Error;
 use super::apply::Standing;
-use crate::change::{Anchor, Lineage, Position, TableId};
+use crate::change::{Anchor, Lineage, Place, Position, TableId};
 use crate::failpoint;
 
 /// The layout of the schema `lite2pg` that this program writes.
@@ -24,7 +24,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub(super) const QUARANTINE: &str = "
     insert into lite2pg.quarantine (table_id, key, column_name, reason, position)
     values ($1, $2::text::jsonb, $3, $4, $5)
-    on conflict (table_id, key) do update
+    on conflict (table_id, md5(key::text)) do update
        set column_name = excluded.column_name, reason = excluded.reason,
            position = excluded.position";
 
@@ -75,10 +75,36 @@ pub struct Stored {
     pub is_consistent: bool,
     /// Which run may move it.
     pub epoch: i64,
+    /// The schema that holds the application's tables.
+    pub target_schema: String,
     /// How far replication has come.
     pub phase: Phase,
-    /// The source's `schema_version` when its tables were last looked at.
+    /// The source when its tables were last looked at.
+    pub source: SourceState,
+}
+
+impl Stored {
+    /// What the target holds.
+    pub fn place(&self) -> Place {
+        Place { lineage: self.lineage.clone(), anchor: self.standing.applied }
+    }
+
+    /// Fails if the application's tables are in another schema than `asked`.
+    pub fn expect_schema(&self, asked: &str) -> Result<(), Error> {
+        if self.target_schema == asked {
+            return Ok(());
+        }
+        Err(Error::OtherSchema { fed: self.target_schema.clone(), asked: asked.to_owned() })
+    }
+}
+
+/// What must be the same for rowids to be the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// SQLite's `schema_version`, which VACUUM moves as well.
     pub schema_version: Option<i64>,
+    /// Names the file.
+    pub file: Option<String>,
 }
 
 /// A captured table as the target knows it.
@@ -119,8 +145,8 @@ pub async fn migrate(client: &Client) -> Result<(), Error> {
         .await
         .map_err(Error::query(doing))?;
     let outcome = match exists(client).await? {
-        false => client.batch_execute(SCHEMA).await.map_err(Error::query(doing)),
-        true => check_format(client).await,
+        false => make(client).await,
+        true => check(client).await,
     };
     let end = if outcome.is_ok() { "commit" } else { "rollback" };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
@@ -129,13 +155,75 @@ pub async fn migrate(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the schema `lite2pg` is there.
+/// The schema itself may have been made by an administrator, for a role that may not make any.
+async fn make(client: &Client) -> Result<(), Error> {
+    let doing = "create the schema lite2pg";
+    super::build::ensure_schema(client, "lite2pg").await?;
+    client.batch_execute(SCHEMA).await.map_err(Error::query(doing))
+}
+
+/// Whether anything of ours stands in the schema `lite2pg`.
+///
+/// Asks the catalog, which answers every role; looking a name up would be an error for a role that
+/// may not use the schema.
 pub async fn exists(client: &Client) -> Result<bool, Error> {
+    Ok(!standing(client).await?.is_empty())
+}
+
+/// The names of our tables that are there.
+async fn standing(client: &Client) -> Result<Vec<String>, Error> {
     client
-        .query_one("select to_regclass('lite2pg.position') is not null", &[])
+        .query_one(
+            "select coalesce(array_agg(c.relname::text), '{}')
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = 'lite2pg' and c.relkind = 'r'",
+            &[],
+        )
         .await
         .map(|row| row.get(0))
         .map_err(Error::query("look for the schema lite2pg"))
+}
+
+/// Our tables; the layout of format 1.
+const TABLES: [&str; 8] = [
+    "format",
+    "position",
+    "tables",
+    "copy_progress",
+    "quarantine",
+    "objects",
+    "notes",
+    "incidents",
+];
+
+/// Fails unless the schema `lite2pg` is whole, of a format that is known, and open to this role.
+pub async fn check(client: &Client) -> Result<(), Error> {
+    let standing = standing(client).await?;
+    if let Some(gone) = TABLES.iter().find(|name| !standing.iter().any(|found| found == *name)) {
+        return Err(Error::Position { what: format!("table lite2pg.{gone} is gone") });
+    }
+    let is_open: bool = client
+        .query_one(
+            "select has_schema_privilege(n.oid, 'usage') and not exists (
+                    select 1 from pg_class c where c.relnamespace = n.oid and c.relkind = 'r'
+                       and not (has_table_privilege(c.oid, 'select')
+                        and has_table_privilege(c.oid, 'insert')
+                        and has_table_privilege(c.oid, 'update')
+                        and has_table_privilege(c.oid, 'delete')))
+               from pg_namespace n where n.nspname = 'lite2pg'",
+            &[],
+        )
+        .await
+        .map_err(Error::query("ask what this role may do"))?
+        .get(0);
+    if !is_open {
+        let role = super::build::role(client).await?;
+        return Err(Error::Privilege {
+            what: format!("role {role} may not use the schema lite2pg"),
+            grant: format!("grant the role that fed this target to {role}"),
+        });
+    }
+    check_format(client).await
 }
 
 async fn check_format(client: &Client) -> Result<(), Error> {
@@ -190,7 +278,7 @@ pub async fn position(client: &Client) -> Result<Option<Stored>, Error> {
     let row = client
         .query_opt(
             "select source_id, generation, applied, token, read_through, consistent, epoch, phase,
-                    schema_version
+                    schema_version, source_file, target_schema
                from lite2pg.position where id = 1",
             &[],
         )
@@ -212,16 +300,19 @@ fn stored(row: &Row) -> Result<Stored, Error> {
         is_consistent: row.get(5),
         epoch: row.get(6),
         phase,
-        schema_version: row.get(8),
+        source: SourceState { schema_version: row.get(8), file: row.get(9) },
+        target_schema: row.get(10),
     })
 }
 
-/// Claims the target for this run: whoever held it before can commit nothing from here on.
-pub async fn claim(client: &Client) -> Result<i64, Error> {
+/// Claims the target for this run: whoever held it before, or held an epoch up to `above`, can
+/// commit nothing from here on.
+pub async fn claim(client: &Client, above: i64) -> Result<i64, Error> {
     client
         .query_one(
-            "update lite2pg.position set epoch = epoch + 1 where id = 1 returning epoch",
-            &[],
+            "update lite2pg.position set epoch = greatest(epoch, $1) + 1 where id = 1
+             returning epoch",
+            &[&above],
         )
         .await
         .map(|row| row.get(0))
@@ -229,13 +320,24 @@ pub async fn claim(client: &Client) -> Result<i64, Error> {
 }
 
 /// Writes the first position, within the caller's transaction.
-pub async fn begin_at(client: &Client, lineage: &Lineage, anchor: Anchor) -> Result<(), Error> {
+pub async fn begin_at(
+    client: &Client,
+    target_schema: &str,
+    lineage: &Lineage,
+    anchor: Anchor,
+) -> Result<(), Error> {
     client
         .execute(
             "insert into lite2pg.position (source_id, generation, applied, token, read_through,
-                    consistent, epoch, phase)
-             values ($1, $2, $3, $4, $3, false, 1, 'copying')",
-            &[&lineage.source_id, &lineage.generation, &anchor.position.0, &anchor.token],
+                    consistent, epoch, target_schema, phase)
+             values ($1, $2, $3, $4, $3, false, 1, $5, 'copying')",
+            &[
+                &lineage.source_id,
+                &lineage.generation,
+                &anchor.position.0,
+                &anchor.token,
+                &target_schema,
+            ],
         )
         .await
         .map(drop)
@@ -260,7 +362,16 @@ pub async fn enter(
         )
         .await
         .map_err(Error::query("move the phase"))?;
-    if moved == 1 { Ok(()) } else { Err(Error::TakenOver) }
+    if moved == 1 { Ok(()) } else { Err(lost_claim(client, epoch).await?) }
+}
+
+/// Why this run's epoch does not stand in the position row.
+pub(super) async fn lost_claim(client: &Client, mine: i64) -> Result<Error, Error> {
+    Ok(match position(client).await? {
+        Some(stored) if mine < stored.epoch => Error::TakenOver,
+        Some(_) => Error::PutBack,
+        None => Error::Position { what: "the position row is gone".to_owned() },
+    })
 }
 
 /// The captured tables, as the target knows them.
@@ -364,17 +475,18 @@ pub async fn incident(
         .map_err(Error::query("write down an incident"))
 }
 
-/// Notes which `schema_version` of the source the plan was made from.
-pub async fn note_schema_version(client: &Client, epoch: i64, version: i64) -> Result<(), Error> {
+/// Notes which state of the source the plan was made from.
+pub async fn note_source(client: &Client, epoch: i64, now: &SourceState) -> Result<(), Error> {
     client
         .execute(
-            "update lite2pg.position set schema_version = $2
-              where id = 1 and epoch = $1 and schema_version is distinct from $2",
-            &[&epoch, &version],
+            "update lite2pg.position set schema_version = $2, source_file = $3
+              where id = 1 and epoch = $1
+                and (schema_version, source_file) is distinct from ($2, $3)",
+            &[&epoch, &now.schema_version, &now.file],
         )
         .await
         .map(drop)
-        .map_err(Error::query("note the schema version"))
+        .map_err(Error::query("note the state of the source"))
 }
 
 /// Whether a commit on this server is on its disk when it returns: `fsync` is on, and this

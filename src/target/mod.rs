@@ -39,6 +39,9 @@ pub enum Error {
         #[source]
         source: Said,
     },
+    /// The session ended while nothing was asked of it.
+    #[error("the target closed the connection")]
+    Closed,
     /// Another sidecar has claimed the target.
     #[error("another lite2pg has taken over this target")]
     TakenOver,
@@ -51,6 +54,25 @@ pub enum Error {
     /// The target does not stand where this run left it.
     #[error("the target does not stand where this run left it")]
     Moved,
+    /// The target was put back to a state from before this run claimed it.
+    #[error("the target was put back to an older state")]
+    PutBack,
+    /// This role may not do what has to be done.
+    #[error("{what}")]
+    Privilege {
+        /// What it may not do.
+        what: String,
+        /// The statement that would allow it.
+        grant: String,
+    },
+    /// A table that was replicated is not there any more.
+    #[error("the target has no {table} any more, which was replicated")]
+    TableGone {
+        /// Its qualified, quoted name.
+        table: String,
+        /// The name in the target schema.
+        name: String,
+    },
     /// The schema `lite2pg` is newer than this program.
     #[error("the target's lite2pg schema has format {found}; this lite2pg knows {known}")]
     NewerFormat {
@@ -66,6 +88,14 @@ pub enum Error {
         expected: Lineage,
         /// What the file says.
         found: Lineage,
+    },
+    /// The target's tables are in another schema.
+    #[error("the tables of this target are in schema {fed}, not in {asked}")]
+    OtherSchema {
+        /// Where they are.
+        fed: String,
+        /// Where they were looked for.
+        asked: String,
     },
     /// A table that we would make is already there.
     #[error("the target already has {table}, which lite2pg did not make")]
@@ -144,6 +174,8 @@ impl Error {
         move |source| match source.code().map(SqlState::code) {
             Some("L2001") => Self::TakenOver,
             Some("L2002") => Self::Moved,
+            Some("L2003") => Self::PutBack,
+            Some("L2004") => Self::Position { what: "the position row is gone".to_owned() },
             _ => Self::Query { doing, source: Said(source) },
         }
     }
@@ -170,6 +202,11 @@ impl Error {
         self.db_error().and_then(|error| error.column().map(str::to_owned))
     }
 
+    /// The constraint or index the server found fault with, if it named one.
+    pub(crate) fn constraint(&self) -> Option<String> {
+        self.db_error().and_then(|error| error.constraint().map(str::to_owned))
+    }
+
     /// Why the server refused a row, in words that hold no value of it.
     pub(crate) fn reason(&self) -> String {
         let Some(said) = self.db_error() else { return self.to_string() };
@@ -185,8 +222,24 @@ impl Error {
             Self::Connect(error) => error.remedy() == conninfo::Remedy::Retry || error.may_pass(),
             Self::Query { source, .. } => connect::is_transient(&source.0),
             // The position is read anew at the beginning of a session.
-            Self::Moved | Self::Silent { .. } => true,
+            Self::Closed | Self::Moved | Self::PutBack | Self::Silent { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the server refused it for want of a privilege.
+    pub fn is_forbidden(&self) -> bool {
+        self.is(&SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+
+    /// Whether the server misses something that was there: a look at the whole target tells what.
+    pub fn misses_something(&self) -> bool {
+        let gone = [
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_FUNCTION,
+            SqlState::UNDEFINED_OBJECT,
+            SqlState::INVALID_SCHEMA_NAME,
+        ];
+        self.sql_state().is_some_and(|state| gone.contains(state))
     }
 }

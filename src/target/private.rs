@@ -36,7 +36,14 @@ use sha2::{Digest, Sha256};
 use super::conninfo::{Remedy, percent_encode};
 
 /// The superuser of a private cluster, and the database that is made in it.
-pub const ROLE: &str = "lite2pg";
+///
+/// Not `lite2pg`: `search_path` begins with `"$user"`, so a role of that name would show the tables
+/// of our ledger, which lie in the schema `lite2pg`, to whoever opens `psql`, and hide the
+/// application's own.
+pub const ROLE: &str = "app";
+
+/// Names our line in the access rules.
+const IDENT_MAP: &str = "lite2pg";
 
 /// Oldest PostgreSQL that lite2pg works with: the oldest that had support when it was written.
 const MAJOR_MIN: u32 = 13;
@@ -176,7 +183,10 @@ impl Error {
                 install_hint()
             ),
             Self::ProgramsUnusable { .. } => {
-                "Give `--pg-bin` the directory that `pg_config --bindir` prints.".to_owned()
+                format!(
+                    "{}, and give `--pg-bin` the directory that `pg_config --bindir` prints.",
+                    install_hint()
+                )
             }
             Self::VersionMissing { data, major } => format!(
                 "Install PostgreSQL {major} again, or move {} away to begin anew.",
@@ -326,13 +336,16 @@ impl PrivateCluster {
     ///
     /// It works for the user that made the cluster and for the user that runs the server.
     pub fn url(&self, database: &str) -> String {
-        let socket_dir = self.socket_dir.to_string_lossy();
-        format!(
-            "postgresql:///{}?host={}&port={}&user={ROLE}",
-            percent_encode(database),
-            percent_encode(&socket_dir),
-            self.port,
-        )
+        // In a query a slash stands for itself, and people read this.
+        let socket_dir = percent_encode(&self.socket_dir.to_string_lossy()).replace("%2F", "/");
+        let database = percent_encode(database);
+        format!("postgresql:///{database}?host={socket_dir}&port={}&user={ROLE}", self.port)
+    }
+
+    /// The line that opens a database in `psql`, to be pasted into a shell.
+    pub fn psql(&self, database: &str) -> String {
+        // A path with a quote in it is encoded by then.
+        format!("psql '{}'", self.url(database))
     }
 
     /// The directory that holds the socket.
@@ -498,7 +511,7 @@ impl PrivateCluster {
     fn write_staged(&self, staged: &Path) -> Result<(), Error> {
         let hba = format!(
             "# Written by lite2pg. No TCP; {ROLE} by operating-system user, others by password.\n\
-             local all {ROLE} peer map={ROLE}\n\
+             local all {ROLE} peer map={IDENT_MAP}\n\
              local all all scram-sha-256\n\
              host all all all reject\n"
         );
@@ -514,7 +527,7 @@ impl PrivateCluster {
         let mut ident = String::from("# Written by lite2pg at every start.\n");
         for user in [&current_user_name(), &Some(self.account.name.clone())].into_iter().flatten() {
             let quoted = user.replace('"', "\"\"");
-            writeln!(ident, "{ROLE} \"{quoted}\" {ROLE}").expect("a String takes any text");
+            writeln!(ident, "{IDENT_MAP} \"{quoted}\" {ROLE}").expect("a String takes any text");
         }
         self.write_as_server(&data.join("pg_ident.conf"), WriteMode::Replace, &ident)?;
 

@@ -1,7 +1,5 @@
 -- What lite2pg keeps on the target, format 1. Nothing here holds values of the application.
 
-create schema if not exists lite2pg;
-
 -- The format of this schema. A newer one is refused by an older lite2pg.
 create table lite2pg.format (version integer primary key);
 
@@ -26,6 +24,10 @@ create table lite2pg.position (
     changed_at timestamptz,
     -- The source's PRAGMA schema_version when its tables were last looked at.
     schema_version bigint,
+    -- Which file that was.
+    source_file text,
+    -- The schema that holds the application's tables.
+    target_schema text not null,
     phase text not null check (phase in ('copying', 'catching_up', 'streaming')),
     check (not consistent or read_through <= applied)
 ) with (fillfactor = 20);
@@ -61,9 +63,11 @@ create table lite2pg.quarantine (
     column_name text,
     reason text not null,
     position bigint not null,
-    since timestamptz not null default now(),
-    primary key (table_id, key)
+    since timestamptz not null default now()
 );
+
+-- A key may be longer than an index entry can be; that may be the very reason to be here.
+create unique index quarantine_key on lite2pg.quarantine (table_id, md5(key::text));
 
 -- What is built after the rows are there.
 create table lite2pg.objects (
@@ -113,7 +117,14 @@ begin
      where id = 1 and epoch = my_epoch and applied = expected;
     if not found then
         select epoch, applied into found_epoch, found_applied from lite2pg.position where id = 1;
-        if found_epoch is distinct from my_epoch then
+        if found_epoch is null then
+            raise exception 'lite2pg: the position row is gone' using errcode = 'L2004';
+        end if;
+        if found_epoch < my_epoch then
+            raise exception 'lite2pg: the target was put back (epoch %, not %)',
+                found_epoch, my_epoch using errcode = 'L2003';
+        end if;
+        if found_epoch > my_epoch then
             raise exception 'lite2pg: another sidecar has taken over (epoch %, not %)',
                 found_epoch, my_epoch using errcode = 'L2001';
         end if;

@@ -30,8 +30,9 @@ impl Seen {
 
     /// The column's type.
     ///
-    /// Where blobs stand beside other classes no type holds both: the others win, and the blobs
-    /// are misfits that the copy reports.
+    /// Where an untyped column mixes classes, `jsonb` tells them apart. Where blobs stand beside
+    /// other classes in a column that was declared otherwise, the others win: the blobs are misfits
+    /// that the copy reports, and the rest keeps a type that queries can use.
     pub fn choose(self, declared: &str, affinity: Affinity) -> PgType {
         if !(self.integer || self.real || self.text) {
             return if self.blob { PgType::Bytea } else { promised(declared, affinity) };
@@ -41,7 +42,7 @@ impl Seen {
             Affinity::Real if self.text => PgType::Text,
             Affinity::Real => PgType::Float8,
             Affinity::Integer | Affinity::Numeric => self.number_or_text(declared, affinity),
-            Affinity::Blob => self.untyped(declared),
+            Affinity::Blob => self.untyped(),
         }
     }
 
@@ -56,13 +57,13 @@ impl Seen {
         }
     }
 
-    fn untyped(self, declared: &str) -> PgType {
-        match (self.integer, self.real, self.text) {
-            (true, false, false) => PgType::Int8,
-            (false, true, false) => PgType::Float8,
-            (true, true, false) => PgType::Numeric,
-            _ if self.blob && !declared.is_empty() => PgType::Bytea,
-            _ => PgType::Text,
+    fn untyped(self) -> PgType {
+        match (self.integer, self.real, self.text, self.blob) {
+            (true, false, false, false) => PgType::Int8,
+            (false, true, false, false) => PgType::Float8,
+            (true, true, false, false) => PgType::Numeric,
+            (false, false, true, false) => PgType::Text,
+            _ => PgType::Jsonb,
         }
     }
 
@@ -81,10 +82,15 @@ impl Seen {
             PgType::Float8 | PgType::Numeric => self.real = true,
             PgType::Text => self.text = true,
             PgType::Bytea => self.blob = true,
+            PgType::Jsonb => {}
         }
-        let wider = self.choose(declared, affinity);
-        let holds: Result<(), Misfit> = wider.encode(affinity, value, &mut Vec::new());
-        (wider != current && holds.is_ok()).then_some(wider)
+        let holds = |wider: PgType| {
+            let encoded: Result<(), Misfit> = wider.encode(affinity, value, &mut Vec::new());
+            wider != current && encoded.is_ok()
+        };
+        let wider = Some(self.choose(declared, affinity)).filter(|wider| holds(*wider));
+        let mixed = (affinity == Affinity::Blob).then_some(PgType::Jsonb);
+        wider.or(mixed.filter(|mixed| holds(*mixed)))
     }
 }
 
@@ -155,11 +161,7 @@ mod tests {
                     )
                 };
                 let mixes_blob = values.contains(&blob) && 1 < values.len();
-                let mixes_untyped = affinity == Affinity::Blob && values.contains(&text);
-                if mixes_blob
-                    || mixes_untyped && 1 < values.len()
-                    || values.iter().any(cannot_occur)
-                {
+                if mixes_blob && affinity != Affinity::Blob || values.iter().any(cannot_occur) {
                     continue;
                 }
                 let pg = chosen(declared, &values);
@@ -179,6 +181,9 @@ mod tests {
         assert_eq!(widened(Storage::Real(0.5), PgType::Int8, "INTEGER"), Some(PgType::Numeric));
         assert_eq!(widened(Storage::Text(b"x"), PgType::Int8, "INTEGER"), Some(PgType::Text));
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Int8, "INTEGER"), None);
+        assert_eq!(widened(Storage::Blob(b"x"), PgType::Text, ""), Some(PgType::Jsonb));
+        assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, "ANY"), Some(PgType::Jsonb));
+        assert_eq!(widened(Storage::Text(b"a\0"), PgType::Jsonb, ""), None);
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Text, "TEXT"), None);
     }
 }

@@ -11,6 +11,7 @@
 //! No I/O, no clock.
 
 mod choose;
+mod jsonb;
 mod numeric;
 
 pub use choose::Seen;
@@ -59,6 +60,8 @@ pub enum PgType {
     Text,
     /// `bytea`: blobs.
     Bytea,
+    /// `jsonb`: values of several storage classes side by side, each told apart.
+    Jsonb,
 }
 
 /// Why a value cannot be held exactly. Names the reason, never the value.
@@ -102,6 +105,7 @@ impl PgType {
             Self::Numeric => "numeric",
             Self::Text => "text",
             Self::Bytea => "bytea",
+            Self::Jsonb => "jsonb",
         }
     }
 
@@ -113,6 +117,7 @@ impl PgType {
             Self::Numeric => 1700,
             Self::Text => 25,
             Self::Bytea => 17,
+            Self::Jsonb => 3802,
         }
     }
 
@@ -124,12 +129,13 @@ impl PgType {
             Self::Numeric => 1231,
             Self::Text => 1009,
             Self::Bytea => 1001,
+            Self::Jsonb => 3807,
         }
     }
 
     /// The type with this object id, if values can be encoded for it.
     pub fn from_oid(oid: u32) -> Option<Self> {
-        [Self::Int8, Self::Float8, Self::Numeric, Self::Text, Self::Bytea]
+        [Self::Int8, Self::Float8, Self::Numeric, Self::Text, Self::Bytea, Self::Jsonb]
             .into_iter()
             .find(|pg| pg.oid() == oid)
     }
@@ -167,6 +173,7 @@ impl PgType {
                 put(out, real_as_text(affinity, real)?.as_bytes())?;
             }
             (Self::Bytea, Storage::Blob(bytes)) => put(out, bytes)?,
+            (Self::Jsonb, value) => jsonb::put_json(out, value)?,
             (pg, value) => {
                 return Err(Misfit::Class { class: value.class(), pg: pg.sql() });
             }
@@ -182,6 +189,7 @@ impl PgType {
             Self::Int8 => Owned::Integer(i64::from_be_bytes(bytes.try_into().ok()?)),
             Self::Float8 => Owned::Real(f64::from_bits(u64::from_be_bytes(bytes.try_into().ok()?))),
             Self::Bytea => Owned::Blob(bytes.to_vec()),
+            Self::Jsonb => jsonb::read_json(bytes)?,
             Self::Numeric => number(Affinity::Numeric, &numeric::to_decimal(bytes)?)?,
             Self::Text => {
                 let text = std::str::from_utf8(bytes).ok()?;
@@ -316,8 +324,8 @@ mod tests {
         Ok(pg.decode(affinity, bytes).expect("an encoded value decodes"))
     }
 
-    const TYPES: [PgType; 5] =
-        [PgType::Int8, PgType::Float8, PgType::Numeric, PgType::Text, PgType::Bytea];
+    const TYPES: [PgType; 6] =
+        [PgType::Int8, PgType::Float8, PgType::Numeric, PgType::Text, PgType::Bytea, PgType::Jsonb];
     const AFFINITIES: [Affinity; 5] =
         [Affinity::Integer, Affinity::Numeric, Affinity::Real, Affinity::Text, Affinity::Blob];
 

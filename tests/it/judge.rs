@@ -31,6 +31,9 @@ const HIDDEN_ROWID: &str = "_lite2pg_rowid";
 /// PostgreSQL keeps this many bytes of a name.
 const NAME_BYTES_MAX: usize = 63;
 
+/// Names that every PostgreSQL table has already.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
 /// What has been read on both sides and found equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
@@ -101,6 +104,11 @@ pub fn compare(sqlite: &Path, pg_url: &str, schema: &str) -> Result<Compared, Di
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(sqlite, flags).expect("open the source");
     source.busy_timeout(std::time::Duration::from_secs(30)).expect("set the busy timeout");
+    // Without a stand-in, SQLite does not prepare what could use an index by an application's
+    // collation; reading whole tables compares nothing.
+    source
+        .collation_needed(|source, name| source.create_collation(name, |one, other| one.cmp(other)))
+        .expect("lend collations");
     source.execute_batch("begin").expect("begin on the source");
     let target = Target::connect(pg_url);
     target.run(
@@ -209,6 +217,8 @@ enum Kind {
     Boolean,
     Moment,
     Date,
+    /// `jsonb`, in which a value's JSON type tells its storage class.
+    Tagged,
     Unknown(String),
 }
 
@@ -223,6 +233,7 @@ impl Kind {
             "boolean" => Self::Boolean,
             "timestamp without time zone" | "timestamp with time zone" => Self::Moment,
             "date" => Self::Date,
+            "jsonb" => Self::Tagged,
             other => Self::Unknown(other.into()),
         }
     }
@@ -354,7 +365,7 @@ fn counterpart(name: &str, sources: &[SourceTable], targets: &[TargetTable]) -> 
         .max_by_key(|at| common(&targets[*at]))
 }
 
-/// Pairs the columns, by name and, where a name is too long for PostgreSQL, by place. `None` if
+/// Pairs the columns, by name and, where PostgreSQL cannot have a name, by place. `None` if
 /// they do not pair; the reason has then been added.
 fn pair_columns(
     source: &SourceTable,
@@ -368,7 +379,8 @@ fn pair_columns(
     let mut used = HashSet::new();
     let mut pairs = Vec::new();
     for (at, column) in source.columns.iter().enumerate() {
-        let partner = if column.name.len() <= NAME_BYTES_MAX {
+        let is_taken = SYSTEM_COLUMNS.contains(&column.name.as_str());
+        let partner = if column.name.len() <= NAME_BYTES_MAX && !is_taken {
             visible.iter().position(|candidate| candidate.name == column.name)
         } else {
             (at < visible.len()).then_some(at)
@@ -469,6 +481,10 @@ fn source_form(value: ValueRef<'_>, pair: &Pair) -> Form {
         }
         (Kind::Text, ValueRef::Real(value)) if numbers => Form::Real(value.to_bits()),
         (Kind::Bytes, ValueRef::Blob(bytes)) => Form::Bytes(bytes.to_vec()),
+        (Kind::Tagged, ValueRef::Integer(value)) => Form::Integer(value),
+        (Kind::Tagged, ValueRef::Real(value)) => Form::Real(value.to_bits()),
+        (Kind::Tagged, ValueRef::Text(bytes)) => Form::Text(bytes.to_vec()),
+        (Kind::Tagged, ValueRef::Blob(bytes)) => Form::Bytes(bytes.to_vec()),
         (Kind::Boolean, ValueRef::Integer(0)) => Form::Boolean(false),
         (Kind::Boolean, ValueRef::Integer(1)) => Form::Boolean(true),
         (Kind::Moment, ValueRef::Text(bytes)) => moment(bytes).map_or_else(
@@ -512,6 +528,7 @@ fn target_form(text: Option<&str>, pair: &Pair) -> Form {
             "f" => Form::Boolean(false),
             _ => misfit(),
         },
+        Kind::Tagged => tagged(text).unwrap_or_else(misfit),
         Kind::Moment | Kind::Date => moment(text.as_bytes()).map_or_else(misfit, Form::Moment),
     }
 }
@@ -541,6 +558,30 @@ fn numeric(text: &str) -> Option<Form> {
         Err(_) if text == "Infinity" => Some(Form::Real(f64::INFINITY.to_bits())),
         Err(_) if text == "-Infinity" => Some(Form::Real(f64::NEG_INFINITY.to_bits())),
         Err(_) => decimal_as_real(text),
+    }
+}
+
+/// `5` is an integer, `5.0` a real, `"5"` a text; an object names what JSON has no type for.
+fn tagged(json: &str) -> Option<Form> {
+    if json.starts_with(['"', '{']) {
+        return match serde_json::from_str(json).ok()? {
+            serde_json::Value::String(text) => Some(Form::Text(text.into_bytes())),
+            serde_json::Value::Object(only) if only.len() == 1 => {
+                let (name, value) = only.iter().next()?;
+                match (name.as_str(), value.as_str()?) {
+                    ("blob", hex) => unhex(&format!("\\x{hex}")).map(Form::Bytes),
+                    ("real", "-0.0") => Some(Form::Real((-0.0_f64).to_bits())),
+                    ("real", "Infinity") => Some(Form::Real(f64::INFINITY.to_bits())),
+                    ("real", "-Infinity") => Some(Form::Real(f64::NEG_INFINITY.to_bits())),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+    }
+    match json.contains('.') {
+        true => decimal_as_real(json),
+        false => json.parse().ok().map(Form::Integer),
     }
 }
 

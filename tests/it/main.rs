@@ -13,16 +13,30 @@ mod generator;
 mod reference;
 
 mod ddl;
+mod golden;
 
 mod capture;
 mod random;
+mod scenarios;
+
+mod crash;
+mod server_faults;
+mod single_writer;
+mod stop;
+
+mod bad_input;
+mod elsewhere;
+mod lineage;
+mod quarantine;
+
+mod harm;
 
 mod reach;
 mod reach_psql;
 mod reach_tls;
 
-mod server_faults;
-mod single_writer;
-mod stop;
+mod demo;
 
-mod harm;
+mod docs;
+mod guide;
+mod tidy;

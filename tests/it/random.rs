@@ -115,7 +115,7 @@ impl Follower {
 }
 
 /// `lite2pg run`, stopped with this value.
-struct Daemon {
+pub struct Daemon {
     child: Child,
     log: PathBuf,
     /// Asks for the position, once it can be asked for.
@@ -124,7 +124,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(file: &Path, url: &str, directory: &Path) -> Self {
+    /// Starts it; it says what it has to say in a file below `directory`.
+    pub fn start(file: &Path, url: &str, directory: &Path) -> Self {
         let log = directory.join("lite2pg.log");
         let stderr = File::create(&log).expect("the temporary directory is writable");
         let child = Command::new(env!("CARGO_BIN_EXE_lite2pg"))
@@ -163,6 +164,45 @@ impl Daemon {
         }
     }
 
+    /// Comes back once the target is in step with the schema and the rows of the file.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + DRAIN_MAX;
+        loop {
+            let place = (self.place_of_source(), self.place_of_target());
+            if place.0.is_some() && place.0 == place.1 {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                return Err(format!("lite2pg ended with {status}"));
+            }
+            if deadline < Instant::now() {
+                return Err(format!("not in step in {DRAIN_MAX:?}: {place:?}"));
+            }
+            std::thread::park_timeout(LOOK_INTERVAL);
+        }
+    }
+
+    /// The newest change and the schema's version; `None` before the changelog is installed.
+    fn place_of_source(&self) -> Option<(String, String)> {
+        let sql = "select (select max(seq) from _lite2pg_changelog), schema_version \
+                   from pragma_schema_version";
+        let text = |value: i64| value.to_string();
+        self.source.query_row(sql, [], |row| Ok((text(row.get(0)?), text(row.get(1)?)))).ok()
+    }
+
+    /// The same as the target has it, once it is in step and nothing waits to be built.
+    fn place_of_target(&self) -> Option<(String, String)> {
+        let sql = "select applied, schema_version from lite2pg.position \
+                   where consistent and phase = 'streaming' and not exists \
+                       (select from lite2pg.objects where state = 'waiting' \
+                                                      and kind <> 'foreign_key')";
+        let rows = self.target.try_query(sql).ok()?;
+        match rows.first()?.as_slice() {
+            [Some(applied), Some(version)] => Some((applied.clone(), version.clone())),
+            _ => None,
+        }
+    }
+
     /// The newest change; `None` before the changelog is installed.
     fn head(&self) -> Option<i64> {
         let sql = "select coalesce(max(seq), 0) from _lite2pg_changelog";
@@ -180,7 +220,7 @@ impl Daemon {
     }
 
     /// The end of what the product said.
-    fn talk(&self) -> String {
+    pub fn talk(&self) -> String {
         let talk = std::fs::read(&self.log).unwrap_or_default();
         let from = talk.len().saturating_sub(4_000);
         format!("lite2pg said:\n{}", String::from_utf8_lossy(&talk[from..]))

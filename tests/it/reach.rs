@@ -1,6 +1,6 @@
 //! Reaching a PostgreSQL: the private cluster, sessions, and lines that break.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up_in_time() {
 /// it, and only the last one to leave stops it.
 #[test]
 fn many_may_bring_up_one_cluster_and_the_last_to_leave_stops_it() {
-    let dir = cluster::throwaway_dir(&usable_base());
+    let dir = cluster::throwaway_dir(&cluster::usable_base());
     let barrier = Barrier::new(4);
     let clusters: Vec<PrivateCluster> = std::thread::scope(|scope| {
         let up = || {
@@ -227,7 +227,7 @@ fn a_server_that_was_killed_is_started_again_with_all_it_had_committed() {
 
 #[test]
 fn a_path_too_long_or_too_odd_for_a_socket_still_gets_a_server() {
-    let dir = cluster::throwaway_dir(&usable_base());
+    let dir = cluster::throwaway_dir(&cluster::usable_base());
     for name in ["x".repeat(120), "it's, \"$(a)\" 100%".to_owned()] {
         let state = dir.path().join(&name);
         let cluster = bring_up(&state).expect(&name);
@@ -315,18 +315,18 @@ async fn the_proxy_cuts_in_the_middle_of_a_copy() {
     watching.batch_execute("create table public.t (a text)").await.expect("create");
     let client = cluster::session(&parse(&proxy.url(ROLE, database.name()))).await;
     proxy.add(Rule::cut_in_copy("copy public.t", 100_000));
-    let sink = client.copy_in("copy public.t from stdin").await.expect("begin the copy");
-    let mut sink = std::pin::pin!(sink);
+    let copying = client.copy_in("copy public.t from stdin").await.expect("begin the copy");
+    let mut copying = std::pin::pin!(copying);
     let line = bytes::Bytes::from(format!("{}\n", "x".repeat(999)));
     let mut failure = None;
     for _ in 0..10_000 {
-        if let Err(error) = sink.send(line.clone()).await {
+        if let Err(error) = copying.send(line.clone()).await {
             failure = Some(error);
             break;
         }
     }
     if failure.is_none() {
-        failure = sink.as_mut().finish().await.err();
+        failure = copying.as_mut().finish().await.err();
     }
     assert!(failure.is_some(), "ten megabytes cannot pass a cut at 100 kB");
     let counts = proxy.wait_for(LIMIT, |counts| counts.fired == 1);
@@ -395,12 +395,6 @@ fn behind_proxy() -> (TestDatabase, Proxy) {
         }
     };
     (database, Proxy::start(upstream))
-}
-
-/// A place that the server's user can get to.
-fn usable_base() -> PathBuf {
-    let probe = ThrowawayCluster::new();
-    probe.state_dir().parent().expect("it lies in a base").to_path_buf()
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ macro_rules! pem {
 
 /// Who may come in how. The first line that fits decides.
 const ACCESS: &str = "\
-local   all  lite2pg   peer map=lite2pg
-hostssl all  lite2pg   127.0.0.1/32  trust
+local   all  app       peer map=lite2pg
+hostssl all  app       127.0.0.1/32  trust
 hostssl all  certuser  127.0.0.1/32  cert
 hostnossl all  plain   127.0.0.1/32  trust
 host    all  all  all  reject

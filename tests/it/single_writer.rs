@@ -9,7 +9,7 @@ use crate::generator::dice::Dice;
 use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 use crate::server::Target;
 use crate::support::scene::{Scene, assert_equal, await_on_target, await_step, head};
-use crate::support::sidecar::{LIMIT, Sidecar};
+use crate::support::sidecar::{LIMIT, Sidecar, wait_until};
 use crate::support::workload::{self, Options};
 
 /// Ends the sessions of the product on a target, as a cut network would in the end.
@@ -175,9 +175,18 @@ fn one_that_slept_during_its_copy_writes_nothing_after_another_took_over() {
     let scene = Scene::with(Options { ballast_rows: 20_000, ..Options::new(6) });
     let mut first = scene.run(scene.url()).args(["--copy-rows-per-second", "8000"]).start();
     scene.await_mid_copy(&mut first);
-    first.signal(Signal::SIGSTOP);
     let target = scene.target();
-    target.run("update lite2pg.position set epoch = epoch + 1");
+    target.run("set lock_timeout = '100ms'");
+    // Asleep inside a transaction it would keep the row locked, and nobody could take over.
+    let is_taken = || {
+        first.signal(Signal::SIGSTOP);
+        let taken = target.try_query("update lite2pg.position set epoch = epoch + 1");
+        if taken.is_err() {
+            first.signal(Signal::SIGCONT);
+        }
+        taken.ok()
+    };
+    wait_until(LIMIT, is_taken).expect("it sleeps between two transactions at last");
     let state = "select sum(rows) from lite2pg.copy_progress";
     let before = target.query(state);
     first.signal(Signal::SIGCONT);

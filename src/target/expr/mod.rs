@@ -456,6 +456,7 @@ impl<'scope> Walk<'scope> {
             PgType::Numeric => Class::Numeric,
             PgType::Text => Class::Text,
             PgType::Bytea => Class::Blob,
+            PgType::Jsonb => return Err(format!("{name:?} mixes storage classes")),
         };
         let makes_numbers = compare::is_numeric(column.affinity);
         let mut term = Term::atom(&column.sql, class).collated(class == Class::Text);

@@ -321,10 +321,14 @@ fn shared_cluster() -> &'static PrivateCluster {
     static CLUSTER: OnceLock<PrivateCluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let name = match pg_bin() {
-            None => "postgres".to_owned(),
+            None => format!("postgres-{}", private::ROLE),
             Some(dir) => {
                 let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-                format!("postgres{}", dir.to_string_lossy().chars().map(plain).collect::<String>())
+                format!(
+                    "postgres-{}{}",
+                    private::ROLE,
+                    dir.to_string_lossy().chars().map(plain).collect::<String>()
+                )
             }
         };
         let tuning = Tuning { durable: false };
@@ -357,6 +361,22 @@ fn bring_up_watched(
     cluster.start()?;
     cluster.ensure_database(private::ROLE)?;
     Ok(cluster)
+}
+
+/// A lease on a cluster that the product has made under `state_dir`. Its server ends with this
+/// process, however that ends.
+pub fn adopt(state_dir: &Path) -> PrivateCluster {
+    let tuning = Tuning { durable: true };
+    let cluster = PrivateCluster::prepare(state_dir, pg_bin().as_deref(), tuning);
+    let cluster = cluster.unwrap_or_else(|error| fail(&error, error.remedy()));
+    watch(&cluster, 0);
+    cluster
+}
+
+/// A base that the server's user can get to.
+pub fn usable_base() -> PathBuf {
+    let probe = ThrowawayCluster::new();
+    probe.state_dir().parent().expect("it lies in a base").to_path_buf()
 }
 
 /// Starts the watchdog unless one is there.

@@ -94,10 +94,18 @@ impl Launch {
         self.env("FAILPOINTS", armed)
     }
 
-    /// Runs as another user; only root can.
-    pub fn as_user(mut self, uid: u32, gid: u32) -> Self {
-        self.0.gid(gid).uid(uid);
-        self
+    /// Runs `program`, a copy of the product that this user can reach, as another user. Only root
+    /// can.
+    pub fn by_user(self, uid: u32, gid: u32, program: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(self.0.get_args()).gid(gid).uid(uid);
+        for (name, value) in self.0.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self(command)
     }
 
     /// Starts it.

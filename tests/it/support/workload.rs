@@ -8,7 +8,7 @@
 //! A writer that meets SQLITE_BUSY rolls back, counts it and goes on; any other failure is a
 //! mistake and ends the test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -298,17 +298,35 @@ impl Drop for Writer {
     }
 }
 
-/// Tells the test below to be a writer: seed, journal mode, rate and file, one per line.
+/// Tells the test below to be a writer: seed, journal mode, rate, end and file, one per line.
 const ROLE: &str = "LITE2PG_TEST_WRITER";
 
 /// A writer in a process of its own, which is this program once more; killed when dropped.
-pub struct WriterProcess(Child);
+pub struct WriterProcess {
+    child: Child,
+    /// Exists once the process is inside its last transaction.
+    torn: PathBuf,
+}
 
 impl WriterProcess {
     /// Begins to write to a file that [`create`] made; `busy_timeout` is not passed on.
     pub fn start(file: &Path, options: &Options) -> Self {
+        Self::spawn(file, options, "steady")
+    }
+
+    /// Writes a little and then stays for ever inside a transaction, too large for its cache, that
+    /// has taken money from the bank.
+    pub fn start_torn(file: &Path, options: &Options) -> Self {
+        Self::spawn(file, options, "torn")
+    }
+
+    fn spawn(file: &Path, options: &Options, end: &str) -> Self {
+        let torn = file.with_file_name("torn");
+        if torn.exists() {
+            std::fs::remove_file(&torn).expect("the directory is ours");
+        }
         let role = format!(
-            "{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{end}\n{}",
             options.seed,
             options.journal,
             options.rate,
@@ -322,21 +340,27 @@ impl WriterProcess {
             .stderr(Stdio::null())
             .spawn()
             .expect("this program can be started once more");
-        Self(child)
+        Self { child, torn }
+    }
+
+    /// Waits until it stays inside a transaction.
+    pub fn await_torn(&self) {
+        let is_torn = wait_until(LIMIT, || self.torn.exists().then_some(()));
+        assert!(is_torn.is_some(), "the writer never came to its last transaction");
     }
 
     /// Kills it wherever it is, and waits until its locks are gone. Fails if it had ended.
     pub fn kill(mut self) {
-        let ended = self.0.try_wait().expect("the child is ours");
+        let ended = self.child.try_wait().expect("the child is ours");
         assert!(ended.is_none(), "the writer ended by itself: {ended:?}");
-        self.0.kill().and_then(|()| self.0.wait()).expect("the child is ours");
+        self.child.kill().and_then(|()| self.child.wait()).expect("the child is ours");
     }
 }
 
 impl Drop for WriterProcess {
     fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
-            eprintln!("writer {} could not be ended: {error}", self.0.id());
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            eprintln!("writer {} could not be ended: {error}", self.child.id());
         }
     }
 }
@@ -346,15 +370,37 @@ mod tests {
 
     /// Serves [`WriterProcess`] if the environment says so; such a process is always killed.
     fn play_the_role(role: &str) {
-        let parts: Vec<&str> = role.splitn(4, '\n').collect();
-        let [seed, journal, rate, file] = parts[..] else { panic!("{ROLE} has four lines") };
+        let parts: Vec<&str> = role.splitn(5, '\n').collect();
+        let [seed, journal, rate, end, file] = parts[..] else { panic!("{ROLE} has five lines") };
         let journals = ["wal", "delete", "truncate", "persist"];
         let options = Options {
             journal: journals.into_iter().find(|known| *known == journal).expect("a known mode"),
             rate: rate.parse().expect("a rate"),
             ..Options::new(seed.parse().expect("a seed"))
         };
-        write(Path::new(file), &options, &Shared::default());
+        match end {
+            "torn" => tear(Path::new(file), &options),
+            _ => write(Path::new(file), &options, &Shared::default()),
+        }
+    }
+
+    fn tear(file: &Path, options: &Options) {
+        let connection = connect(file, options);
+        let (mut dice, mut counts) = (Dice::new(options.seed), Counts::default());
+        for _ in 0..20 {
+            write_once(&connection, &mut dice, &mut counts);
+        }
+        connection
+            .execute_batch(
+                "pragma cache_size = 10; begin immediate;
+                 update account set balance = balance - 500 where id = 1;
+                 update ballast set body = hex(randomblob(100))",
+            )
+            .expect("the statements are valid");
+        std::fs::write(file.with_file_name("torn"), "").expect("the directory is ours");
+        loop {
+            std::thread::park();
+        }
     }
 
     #[test]

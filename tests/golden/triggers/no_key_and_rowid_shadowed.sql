@@ -1,0 +1,37 @@
+-- create table t (rowid, a);
+
+CREATE TABLE "_lite2pg_changelog" (
+    seq integer primary key, tbl, op, at, token, k1
+);
+
+CREATE TABLE "_lite2pg_meta" (
+    id integer primary key, format, source_id, generation, key_width
+);
+
+CREATE TABLE "_lite2pg_tables" (id integer primary key, name, named_by);
+
+CREATE TRIGGER "_lite2pg_t_delete" after delete on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'delete', julianday('now'), random(), old._rowid_);
+end;
+
+CREATE TRIGGER "_lite2pg_t_insert" after insert on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'insert', julianday('now'), random(), new._rowid_);
+end;
+
+CREATE TRIGGER "_lite2pg_t_rekey" before update on "t" when old._rowid_ is not new._rowid_ collate binary
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'rekey', julianday('now'), random(), old._rowid_);
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'rekey', julianday('now'), random(), new._rowid_);
+end;
+
+CREATE TRIGGER "_lite2pg_t_update" after update on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'update', julianday('now'), random(), new._rowid_);
+end;

@@ -1,0 +1,51 @@
+-- create table t (a, b integer not null unique, c);
+
+CREATE TABLE "_lite2pg_changelog" (
+    seq integer primary key, tbl, op, at, token, k1
+);
+
+CREATE TABLE "_lite2pg_meta" (
+    id integer primary key, format, source_id, generation, key_width
+);
+
+CREATE TABLE "_lite2pg_tables" (id integer primary key, name, named_by);
+
+CREATE TRIGGER "_lite2pg_t_collide_insert" before insert on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    select 1, 'collide', julianday('now'), random(), "b"
+      from "t" where rowid = new.rowid;
+end;
+
+CREATE TRIGGER "_lite2pg_t_collide_update" before update on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    select 1, 'collide', julianday('now'), random(), "b"
+      from "t" where rowid = new.rowid and rowid <> old.rowid;
+end;
+
+CREATE TRIGGER "_lite2pg_t_delete" after delete on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'delete', julianday('now'), random(), old."b");
+end;
+
+CREATE TRIGGER "_lite2pg_t_insert" after insert on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'insert', julianday('now'), random(), new."b");
+end;
+
+CREATE TRIGGER "_lite2pg_t_rekey" before update on "t" when old."b" is not new."b" collate binary
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'rekey', julianday('now'), random(), old."b");
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'rekey', julianday('now'), random(), new."b");
+end;
+
+CREATE TRIGGER "_lite2pg_t_update" after update on "t"
+begin
+    insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
+    values (1, 'update', julianday('now'), random(), new."b");
+end;

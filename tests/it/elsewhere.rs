@@ -1,0 +1,66 @@
+//! Questions put to the wrong place or too early are answered, not acted upon.
+
+use rusqlite::Connection;
+
+use crate::support::cluster::TestDatabase;
+use crate::support::sidecar::Launch;
+
+fn source_with_a_row() -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = directory.path().join("app.db");
+    Connection::open(&file)
+        .and_then(|connection| {
+            connection.execute_batch(
+                "create table parent(id integer primary key);
+                 create table child(id integer primary key, parent references parent);
+                 insert into parent values (1); insert into child values (1, 1)",
+            )
+        })
+        .expect("the statements are valid");
+    (directory, file)
+}
+
+#[test]
+fn a_target_fed_into_one_schema_is_not_looked_for_in_another() {
+    let (_directory, file) = source_with_a_row();
+    let target = TestDatabase::create();
+    Launch::catch_up(&file, target.url()).finish().expect_code(0);
+    Launch::catch_up(&file, target.url())
+        .args(["--target-schema", "other"])
+        .finish()
+        .expect_code(2)
+        .expect_error(&["schema public, not in other", "--target-schema public"]);
+}
+
+#[test]
+fn finalising_before_replication_is_refused_with_what_to_do_first() {
+    let (_directory, file) = source_with_a_row();
+    let target = TestDatabase::create();
+    let finalise = || {
+        Launch::new("schema")
+            .arg("--finalise")
+            .arg("--source")
+            .arg(&file)
+            .args(["--target", target.url()])
+    };
+    finalise().finish().expect_code(1).expect_error(&["not begun", "--until-caught-up"]);
+    Launch::catch_up(&file, target.url()).finish().expect_code(0);
+    let done = finalise().finish().expect_code(0);
+    let said: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON is printed");
+    assert_eq!(said["foreign_keys"], 1, "{said}");
+}
+
+#[test]
+fn finalising_with_another_file_is_a_lineage_stop() {
+    let (_directory, file) = source_with_a_row();
+    let (_other_directory, other) = source_with_a_row();
+    let target = TestDatabase::create();
+    Launch::catch_up(&file, target.url()).finish().expect_code(0);
+    Launch::new("schema")
+        .arg("--finalise")
+        .arg("--source")
+        .arg(&other)
+        .args(["--target", target.url()])
+        .finish()
+        .expect_code(4);
+}

@@ -1,0 +1,16 @@
+create table authors (id INTEGER primary key, name TEXT not null collate NOCASE, sort TEXT collate NOCASE, link TEXT not null default "", unique(name));
+create table books (id INTEGER primary key autoincrement, title TEXT not null default 'Unknown' collate NOCASE, sort TEXT collate NOCASE, timestamp TIMESTAMP default CURRENT_TIMESTAMP, pubdate TIMESTAMP default CURRENT_TIMESTAMP, series_index REAL not null default 1.0, author_sort TEXT collate NOCASE, isbn TEXT default "" collate NOCASE, path TEXT not null default "", flags INTEGER not null default 1, uuid TEXT, has_cover BOOL default 0, last_modified TIMESTAMP not null default "2000-01-01 00:00:00+00:00");
+create table books_authors_link (id INTEGER primary key, book INTEGER not null, author INTEGER not null, unique(book, author));
+create table data (id INTEGER primary key, book INTEGER not null, format TEXT not null collate NOCASE, uncompressed_size INTEGER not null, name TEXT not null, unique(book, format));
+create table preferences (id INTEGER primary key, key TEXT not null, val TEXT not null, unique(key));
+create index authors_idx on books (author_sort collate NOCASE);
+create index titles_own on books (title_sort(title));
+create view meta as select id, title, (select name from authors where authors.id in (select author from books_authors_link where book = books.id)) authors, title_sort(title) ts from books;
+create trigger books_insert_trg after insert on books begin update books set sort = title_sort(new.title), uuid = uuid4() where id = new.id; end;
+create trigger books_update_trg after update on books begin update books set sort = title_sort(new.title) where id = new.id and old.title <> new.title; end;
+create trigger books_delete_trg after delete on books begin delete from books_authors_link where book = old.id; delete from data where book = old.id; end;
+create trigger fkc_insert before insert on books_authors_link begin select case when (select id from books where id = new.book) is null then raise(abort, 'Foreign key violation: book not in books') end; end;
+insert into authors (name, sort) values ('Ann Lee', 'Lee, Ann'), ('Bo', 'Bo');
+insert into books (title, author_sort) values ('The One', 'Lee, Ann'), ('Two', 'Bo');
+insert into books_authors_link (book, author) values (1, 1), (2, 2);
+insert into data (book, format, uncompressed_size, name) values (1, 'EPUB', 10, 'a');

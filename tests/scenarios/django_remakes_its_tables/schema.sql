@@ -1,0 +1,12 @@
+create table "django_migrations" ("id" integer not null primary key autoincrement, "app" varchar(255) not null, "name" varchar(255) not null, "applied" datetime not null);
+create table "django_content_type" ("id" integer not null primary key autoincrement, "app_label" varchar(100) not null, "model" varchar(100) not null);
+create unique index "django_content_type_app_label_model_76bd3d3b_uniq" on "django_content_type" ("app_label", "model");
+create table "auth_user" ("id" integer not null primary key autoincrement, "password" varchar(128) not null, "last_login" datetime null, "is_superuser" bool not null, "username" varchar(150) not null unique, "date_joined" datetime not null);
+create table "django_session" ("session_key" varchar(40) not null primary key, "session_data" text not null, "expire_date" datetime not null);
+create index "django_session_expire_date_a5c62663" on "django_session" ("expire_date");
+create table "shop_book" ("id" integer not null primary key autoincrement, "title" varchar(200) not null, "price" decimal not null, "published" date null, "opens" time null, "took" bigint null, "data" text not null check ((JSON_VALID("data") or "data" is null)), "pages" integer unsigned not null check ("pages" >= 0), "cover" BLOB null, "ratio" real null, "isbn" char(32) not null unique, "owner_id" integer not null references "auth_user" ("id") deferrable initially deferred, "is_open" bool not null);
+create index "shop_book_owner_id_1f2e3d4c" on "shop_book" ("owner_id");
+create view "shop_open" as select "id", "title" from "shop_book" where "is_open" = 1;
+insert into "auth_user" values (1, 'pbkdf2$x', null, 1, 'ann', '2024-01-02 03:04:05.678901'), (2, '!', '2024-05-01 00:00:00', 0, 'bob', '2024-01-02 03:04:05');
+insert into "shop_book" values (1, 'One', 12.5, '2020-02-29', '10:11:12', 86400000000, '{"a": [1, 2]}', 10, x'00ff', 0.1, '0123456789abcdef0123456789abcdef', 1, 1), (2, 'Two', '10', null, null, null, 'null', 0, null, null, 'ffff6789abcdef0123456789abcdef01', 2, 0);
+insert into "django_session" values ('abc', 'eyJ', '2024-02-01 00:00:00');

@@ -1,0 +1,18 @@
+pragma journal_mode = wal;
+pragma user_version = 75;
+create table moz_origins (id INTEGER primary key, prefix TEXT not null, host TEXT not null, frecency INTEGER not null, recalc_frecency INTEGER not null default 0, unique (prefix, host));
+create table moz_places (id INTEGER primary key, url LONGVARCHAR, title LONGVARCHAR, rev_host LONGVARCHAR, visit_count INTEGER default 0, hidden INTEGER default 0 not null, typed INTEGER default 0 not null, frecency INTEGER default -1 not null, last_visit_date INTEGER, guid TEXT, foreign_count INTEGER default 0 not null, url_hash INTEGER default 0 not null, origin_id INTEGER references moz_origins(id));
+create index moz_places_url_hashindex on moz_places (url_hash);
+create unique index moz_places_guid_uniqueindex on moz_places (guid);
+create table moz_historyvisits (id INTEGER primary key, from_visit INTEGER, place_id INTEGER, visit_date INTEGER, visit_type INTEGER);
+create table moz_bookmarks (id INTEGER primary key, type INTEGER, fk INTEGER default null, parent INTEGER, position INTEGER, title LONGVARCHAR, dateAdded INTEGER, guid TEXT);
+create table moz_meta (key TEXT primary key, value not null) without rowid;
+create table moz_keywords (id INTEGER primary key autoincrement, keyword TEXT unique, place_id INTEGER, post_data TEXT);
+create table cookies (host_key TEXT not null, name TEXT not null, path TEXT not null, value BLOB, expires_utc INTEGER not null, is_secure INTEGER not null, top_frame_site_key TEXT not null);
+create unique index cookies_unique_index on cookies (host_key, top_frame_site_key, name, path);
+create trigger moz_historyvisits_afterinsert after insert on moz_historyvisits for each row begin update moz_places set visit_count = visit_count + 1, last_visit_date = max(ifnull(last_visit_date, 0), new.visit_date) where id = new.place_id; end;
+create trigger moz_bookmarks_foreign_count after insert on moz_bookmarks for each row when new.fk not null begin update moz_places set foreign_count = foreign_count + 1 where id = new.fk; end;
+insert into moz_origins values (1, 'https://', 'example.org', 100, 0);
+insert into moz_places (id, url, rev_host, guid, url_hash, origin_id) values (1, 'https://example.org/', 'gro.elpmaxe.', 'aaaaaaaaaaaa', 47356370932282, 1);
+insert into moz_meta values ('origin_frecency_count', 5), ('sync/lastSync', 1704067200.12), ('name', 'x');
+insert into cookies values ('.a.org', 'sid', '/', x'763130ff', 13350000000000000, 1, '');

@@ -1,0 +1,14 @@
+create table docs (id integer primary key, title text, body text);
+create virtual table docs_fts using fts5(title, body, content='docs', content_rowid='id');
+create virtual table old_fts using fts4(body);
+create virtual table places_index using rtree(id, minx, maxx, miny, maxy);
+create table places (id integer primary key, name text, x real, y real);
+create trigger docs_ai after insert on docs begin insert into docs_fts (rowid, title, body) values (new.id, new.title, new.body); end;
+create trigger docs_ad after delete on docs begin insert into docs_fts (docs_fts, rowid, title, body) values ('delete', old.id, old.title, old.body); end;
+create trigger docs_au after update on docs begin insert into docs_fts (docs_fts, rowid, title, body) values ('delete', old.id, old.title, old.body); insert into docs_fts (rowid, title, body) values (new.id, new.title, new.body); end;
+create view docs_view as select id, title from docs;
+create trigger docs_view_insert instead of insert on docs_view begin insert into docs (id, title) values (new.id, new.title); end;
+insert into docs (title, body) values ('one', 'the first'), ('two', 'the second');
+insert into places values (1, 'home', 1.5, 2.5);
+insert into places_index values (1, 1, 2, 2, 3);
+insert into old_fts values ('x y z');

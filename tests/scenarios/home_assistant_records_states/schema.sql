@@ -1,0 +1,16 @@
+pragma journal_mode = wal;
+create table event_types (event_type_id INTEGER not null, event_type VARCHAR(64), primary key (event_type_id));
+create unique index ix_event_types_event_type on event_types (event_type);
+create table events (event_id INTEGER not null, event_type CHAR(0), event_data CHAR(0), origin_idx SMALLINT, time_fired CHAR(0), time_fired_ts FLOAT, context_id_bin BLOB, data_id INTEGER, event_type_id INTEGER, primary key (event_id), foreign key(event_type_id) references event_types (event_type_id));
+create index ix_events_time_fired_ts on events (time_fired_ts);
+create table states (state_id INTEGER not null, entity_id CHAR(0), state VARCHAR(255), last_updated_ts FLOAT, old_state_id INTEGER, attributes_id INTEGER, context_id_bin BLOB, metadata_id INTEGER, primary key (state_id), foreign key(old_state_id) references states (state_id), foreign key(metadata_id) references states_meta (metadata_id));
+create index ix_states_metadata_id_last_updated_ts on states (metadata_id, last_updated_ts);
+create index ix_states_old_state_id on states (old_state_id);
+create table states_meta (metadata_id INTEGER not null, entity_id VARCHAR(255), primary key (metadata_id));
+create table statistics_short_term (id INTEGER not null, created DATETIME, created_ts FLOAT, metadata_id INTEGER, start_ts FLOAT, mean FLOAT, "state" FLOAT, sum FLOAT, primary key (id));
+create unique index ix_statistics_short_term_statistic_id_start_ts on statistics_short_term (metadata_id, start_ts);
+create table schema_changes (change_id INTEGER not null, schema_version INTEGER, changed DATETIME, primary key (change_id));
+insert into states_meta values (1, 'sensor.t'), (2, 'light.k');
+with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000) insert into states select i, null, i % 40, 1704067200.5 + i, nullif(i - 1, 0), null, randomblob(16), 1 + i % 2 from n;
+insert into statistics_short_term values (1, null, 1704067200.1, 1, 1704067200.0, 1.5, null, 10.0);
+insert into schema_changes values (1, 43, '2024-01-01 00:00:00.000000');

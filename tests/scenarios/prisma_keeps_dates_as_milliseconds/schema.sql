@@ -1,0 +1,11 @@
+create table "_prisma_migrations" ("id" TEXT primary key not null, "checksum" TEXT not null, "finished_at" DATETIME, "migration_name" TEXT not null, "logs" TEXT, "rolled_back_at" DATETIME, "started_at" DATETIME not null default current_timestamp, "applied_steps_count" INTEGER unsigned not null default 0);
+create table "User" ("id" TEXT not null primary key, "email" TEXT not null, "createdAt" DATETIME not null default CURRENT_TIMESTAMP, "balance" DECIMAL not null default 0, "isAdmin" BOOLEAN not null default false, "score" REAL, "big" BIGINT, "avatar" BLOB);
+create unique index "User_email_key" on "User"("email");
+create table "_PostToTag" ("A" INTEGER not null, "B" INTEGER not null, constraint "_PostToTag_A_fkey" foreign key ("A") references "Post" ("id") on delete cascade on update cascade);
+create unique index "_PostToTag_AB_unique" on "_PostToTag"("A", "B");
+create index "_PostToTag_B_index" on "_PostToTag"("B");
+create table "Post" ("id" INTEGER not null primary key autoincrement, "title" TEXT not null, "authorId" TEXT not null, "meta" JSONB, constraint "Post_authorId_fkey" foreign key ("authorId") references "User" ("id") on delete restrict on update cascade);
+insert into "_prisma_migrations" values ('m1', 'c', 1700000000000, '20240101_init', null, null, 1700000000001, 1);
+insert into "User" values ('cl1', 'a@x', 1700000000123, 10.5, 1, 1.25, 9223372036854775807, x'01'), ('cl2', 'b@x', 1700000000999, 3, 0, null, null, null);
+insert into "Post" values (1, 'p', 'cl1', '{"a":1}');
+insert into "_PostToTag" values (1, 1), (1, 2);

@@ -1,0 +1,12 @@
+create table "schema_migrations" ("version" varchar not null primary key);
+create table "ar_internal_metadata" ("key" varchar not null primary key, "value" varchar, "created_at" datetime(6) not null, "updated_at" datetime(6) not null);
+create table "articles" ("id" integer primary key autoincrement not null, "title" varchar, "body" text, "published" boolean default 0 not null, "price" decimal(8,2) default 0.0, "tags" json default '[]', "views_count" integer(8) default 0, "token" varchar(36) default NULL, "created_at" datetime(6) not null, "updated_at" datetime(6) not null);
+create unique index "index_articles_on_token" on "articles" ("token");
+create index "index_articles_on_created" on "articles" ("created_at" desc) where published = 1;
+create table "active_storage_blobs" ("id" integer not null primary key autoincrement, "key" varchar not null, "byte_size" bigint not null, "metadata" text);
+create unique index "index_active_storage_blobs_on_key" on "active_storage_blobs" ("key");
+create table "taggings" ("article_id" integer not null, "tag_id" integer not null, constraint "fk_rails_1" foreign key ("article_id") references "articles" ("id"));
+insert into "schema_migrations" values ('20240101000000'), ('20240102000000');
+insert into "ar_internal_metadata" values ('environment', 'production', '2024-01-01 00:00:00.000000', '2024-01-01 00:00:00.000000');
+insert into "articles" (title, published, price, created_at, updated_at) values ('a', 1, 1.5, '2024-01-01 00:00:00.123456', '2024-01-01 00:00:00.123456'), ('b', 0, 2, '2024-01-01 00:00:01', '2024-01-01');
+insert into "taggings" values (1, 1), (1, 1), (2, 3);

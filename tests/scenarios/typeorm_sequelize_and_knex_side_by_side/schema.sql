@@ -1,0 +1,12 @@
+create table "migrations" ("id" integer primary key autoincrement not null, "timestamp" bigint not null, "name" varchar not null);
+create table "photo" ("id" varchar primary key not null, "name" varchar(100) not null default ('x'), "simple" text, "at" datetime not null default (datetime('now')), "kind" varchar check ("kind" in ('a','b')) not null default ('a'), "version" integer not null, "size" float, constraint "UQ_1a2b" unique ("name", "kind"));
+create table `SequelizeMeta` (`name` VARCHAR(255) not null unique primary key);
+create table `Projects` (`id` INTEGER primary key autoincrement, `uuid` UUID not null, `title` VARCHAR(255), `flags` TINYINT(1) default 1, `data` JSON, `big` BIGINT, `price` DECIMAL(10,2), `blob` BLOB, `createdAt` DATETIME not null, `updatedAt` DATETIME not null, `parentId` INTEGER references `Projects` (`id`) on delete set null on update cascade, unique (`uuid`));
+create table `knex_migrations` (`id` integer not null primary key autoincrement, `name` varchar(255), `batch` integer, `migration_time` datetime);
+create table `knex_migrations_lock` (`index` integer not null primary key autoincrement, `is_locked` integer);
+create table `things` (`id` char(36), `at` datetime default CURRENT_TIMESTAMP, `n` float, `on` boolean default '0', primary key (`id`));
+insert into photo values ('9a', 'n', null, '2024-01-01 00:00:00', 'a', 1, 1.5), ('9b', 'n', '1,2', '2024-01-01 00:00:00', 'b', 2, 2);
+insert into `Projects` values (1, '2f1c0b8e-1d1a-4a54-9f12-1f6b2a7f3c11', 'p', 1, '{"a":1}', 12345678901, 12.30, x'ff', '2024-01-01 00:00:00.000 +00:00', '2024-01-01 00:00:00.000 +00:00', null);
+insert into `knex_migrations` values (1, '1.js', 1, 1704067200000);
+insert into `knex_migrations_lock` values (1, 0);
+insert into things (id, n) values ('t1', 1), ('t2', 0.5);
