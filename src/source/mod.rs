@@ -267,6 +267,9 @@ const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
 /// commits. The copy still reads a thousand rows in each.
 const ROLLBACK_REST: Duration = Duration::from_millis(50);
 
+/// From [`ROLLBACK_HOLD_MAX`] these many lead to [`ROLLBACK_QUIET_HOLD_MAX`].
+const DOUBLINGS_MAX: u32 = 4;
+
 /// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
 const QUIET_SINCE: Duration = Duration::from_secs(2);
 
@@ -312,6 +315,8 @@ pub struct Source {
     stamp_read: Cell<Option<(SystemTime, u64)>>,
     /// When the last read ended.
     last_read: Cell<Instant>,
+    /// Reads of the changelog in a row that did not reach its head.
+    reads_behind: Cell<u32>,
     writers: quiet::Writers,
 }
 
@@ -336,6 +341,7 @@ impl Source {
             last_commit: Cell::new(None),
             stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
+            reads_behind: Cell::new(0),
             writers: quiet::Writers::default(),
         };
         source.configure()?;
@@ -396,7 +402,13 @@ impl Source {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
             Journal::Rollback if self.is_left_alone() => Pace { hold_max: ROLLBACK_QUIET_HOLD_MAX },
-            Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
+            // Twice as long with each read that does not reach the head: a backlog that only grows
+            // would be no replication.
+            Journal::Rollback => {
+                let doublings = self.reads_behind.get().min(DOUBLINGS_MAX);
+                let hold_max = ROLLBACK_HOLD_MAX * 2_u32.pow(doublings);
+                Pace { hold_max: hold_max.min(ROLLBACK_QUIET_HOLD_MAX) }
+            }
         })
     }
 
@@ -489,6 +501,12 @@ impl Source {
     /// The `data_version` of the newest state that was read.
     pub fn version_read(&self) -> Option<i64> {
         self.last_commit.get().map(|(version, _)| version)
+    }
+
+    /// Notes whether the last read of the changelog left a backlog.
+    pub(crate) fn note_backlog(&self, is_behind: bool) {
+        let behind = self.reads_behind.get();
+        self.reads_behind.set(if is_behind { behind.saturating_add(1) } else { 0 });
     }
 
     /// Whether nobody has written for [`QUIET_SINCE`], as far as we have looked.
