@@ -90,8 +90,9 @@ impl Attendant {
                 Finding::Gone => QUESTIONS,
             };
             if QUESTIONS <= waiting {
+                // Ending the session may end the line; that is no news.
                 tokio::select! {
-                    outcome = &mut reply => return outcome,
+                    outcome = &mut reply => if outcome.is_ok() { return outcome },
                     () = self.end_elsewhere() => {}
                 }
                 return Err(Error::Silent { seconds: self.silence_max.as_secs() }.into());
