@@ -64,6 +64,9 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     if let Some(place) = place.clone() {
         run.source.run(move |source| source.prove(&place)).await?;
     }
+    if let Some(stored) = &stored {
+        stored.expect_schema(&run.config.target_schema)?;
+    }
     let survey = run.source.run(Source::survey).await?;
     if survey.catalog.tables.is_empty() {
         return Err(Error::NothingToDo);
@@ -168,7 +171,9 @@ async fn look_at_target(
     ledger::be_alone(client).await?;
     // Whoever was at work until now may have moved it.
     let (stored, known) = look(run, client).await?;
-    build::check_there(client, &run.config.target_schema, &known).await?;
+    if let Some(stored) = &stored {
+        build::check_there(client, &stored.target_schema, &known).await?;
+    }
     Ok((stored, known))
 }
 
@@ -191,9 +196,6 @@ async fn look(run: &Run, client: &Client) -> Result<(Option<Stored>, Vec<KnownTa
         && mine < stored.epoch
     {
         return Err(target::Error::TakenOver.into());
-    }
-    if let Some(stored) = &stored {
-        stored.expect_schema(&run.config.target_schema)?;
     }
     Ok((stored, known))
 }

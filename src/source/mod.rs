@@ -531,8 +531,8 @@ impl Source {
     /// event arrives before the commit that causes it can be seen. Returns whether one was seen.
     pub fn await_commit(&self, seen: i64, max: Duration) -> Result<bool, Error> {
         let begun = Instant::now();
-        // In rollback mode a look takes a lock, and a file that looks as it did holds no news; where
-        // the clock is too coarse to tell, the next poll looks for certain.
+        // In rollback mode a look takes a lock, and a file that looks as it did holds no news;
+        // where the clock is too coarse to tell, the next poll looks for certain.
         if !max.is_zero() && self.journal()? == Journal::Rollback {
             let read = self.stamp_read.get();
             return Ok(read.is_none() || read != stamp(&self.file));

@@ -149,8 +149,8 @@ fn a_writer_in_wal_mode_meets_no_more_locks_than_without() {
 }
 
 /// A reader keeps a commit from happening, and a writer that never pauses leaves no moment to
-/// read in: it fails, several times over if it tries again at once, in the millisecond or two (of an
-/// unoptimised build) that a read takes, at most every 50 ms.
+/// read in: it fails, several times over if it tries again at once, in the millisecond or two (of
+/// an unoptimised build) that a read takes, at most every 50 ms.
 #[test]
 fn a_writer_in_rollback_mode_meets_few_locks() {
     for journal in ["delete", "truncate", "persist"] {
