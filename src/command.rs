@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::cli::{Cli, Command, LogFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs};
-use crate::config::{self, File};
+use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
 use crate::error::{Exit, Report};
 use crate::source::thread::SourceThread;
@@ -108,8 +108,9 @@ pub(crate) async fn target_of(
     file: File,
     args: crate::cli::TargetArgs,
     source: PathBuf,
+    private: Private,
 ) -> Result<(ConnInfo, Option<PrivateCluster>), Report> {
-    tokio::task::spawn_blocking(move || file.target(&args, &source))
+    tokio::task::spawn_blocking(move || file.target(&args, &source, private))
         .await
         .expect("bringing up a target does not panic")
         .map_err(Report::from)
@@ -130,7 +131,7 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     // Before a PostgreSQL is made for it: is there a database at all?
     drop(Source::open(&path)?);
     let schema = file.target_schema(&args.target);
-    let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone()).await?;
+    let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone(), Private::Make).await?;
     if let Some(cluster) = &cluster {
         // A private PostgreSQL has no password that this could show.
         let psql = cluster.psql(ROLE);
@@ -182,7 +183,7 @@ pub(crate) fn stop_on_signals(say: &'static str) -> Result<Stop, Report> {
 async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
     let source = SourceThread::open(path.clone()).await?;
-    let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
+    let (target, cluster) = target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
     let (client, _) =
         connect::connect(&target, "lite2pg status").await.map_err(target::Error::from)?;
     let status = status::read(&source, &client).await?;
@@ -201,7 +202,7 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
     let schema = file.target_schema(&args.target);
     if args.finalise {
         let source = SourceThread::open(path.clone()).await?;
-        let (target, cluster) = target_of(file.clone(), args.target.clone(), path).await?;
+        let (target, cluster) = target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
         let (client, _) =
             connect::connect(&target, "lite2pg schema").await.map_err(target::Error::from)?;
         let outcome = daemon::finalise::finalise(&source, &client, &schema).await?;
@@ -245,13 +246,16 @@ impl From<config::Error> for Report {
                 Remedy::Stop { hint } => hint.clone(),
                 Remedy::Retry => "Try again.".to_owned(),
             },
+            config::Error::NothingThere { .. } => {
+                "`lite2pg run` makes one. Or name the target: --target URL.".to_owned()
+            }
             config::Error::Private(error) => match error.remedy() {
                 Remedy::Stop { hint } => hint.clone(),
                 Remedy::Retry => "Try again.".to_owned(),
             },
         };
         let exit = match error {
-            config::Error::Private(_) => Exit::Unknown,
+            config::Error::Private(_) | config::Error::NothingThere { .. } => Exit::Unknown,
             _ => Exit::Usage,
         };
         Report::of(exit, &error, Some(hint))

@@ -69,9 +69,24 @@ pub enum Error {
     /// The target is not understood.
     #[error(transparent)]
     Target(#[from] conninfo::Error),
+    /// A question about a private PostgreSQL that was never made.
+    #[error("no target is named, and there is no private PostgreSQL in {}", state.display())]
+    NothingThere {
+        /// Where it would be.
+        state: PathBuf,
+    },
     /// The private PostgreSQL cannot be had.
     #[error(transparent)]
     Private(#[from] private::Error),
+}
+
+/// What to do where no target is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Private {
+    /// Make a private PostgreSQL, unless there is one.
+    Make,
+    /// Use the private PostgreSQL that is there: a question makes none.
+    MustExist,
 }
 
 /// `lite2pg.toml`.
@@ -177,12 +192,13 @@ impl File {
         named.unwrap_or_else(|| "public".to_owned())
     }
 
-    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up; blocks while
-    /// that takes.
+    /// Where PostgreSQL is. Without any name for it, a private cluster is brought up, and made
+    /// first if `private` says so; blocks while that takes.
     pub fn target(
         &self,
         args: &TargetArgs,
         source: &Path,
+        private: Private,
     ) -> Result<(ConnInfo, Option<PrivateCluster>), Error> {
         let around = Surroundings::of_process();
         if let Some(named) = conninfo::resolve(args.target.as_deref(), &around)? {
@@ -194,6 +210,9 @@ impl File {
         }
         let state = args.state_dir.clone().or_else(|| self.state_dir.clone());
         let state = state.unwrap_or_else(|| private::state_dir_for(source));
+        if private == Private::MustExist && !PrivateCluster::is_made(&state) {
+            return Err(Error::NothingThere { state });
+        }
         let pg_bin = args.pg_bin.clone().or_else(|| self.pg_bin.clone());
         let cluster = PrivateCluster::up(&state, pg_bin.as_deref(), Tuning { durable: true })?;
         let url = cluster.url(private::ROLE);

@@ -255,6 +255,9 @@ fn install_hint() -> &'static str {
     }
 }
 
+/// The cluster, under the state directory.
+const DATA: &str = "pg/data";
+
 /// How careful a cluster is with its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
@@ -289,6 +292,11 @@ pub struct PrivateCluster {
 }
 
 impl PrivateCluster {
+    /// Whether there is a cluster under `state_dir`, running or not. Makes nothing.
+    pub fn is_made(state_dir: &Path) -> bool {
+        state_dir.join(DATA).is_dir()
+    }
+
     /// Makes the private cluster under `state_dir` answer, whatever state it was left in.
     ///
     /// Creates what is missing (the directory, the cluster, the database [`ROLE`]), adopts a
@@ -716,7 +724,7 @@ impl Home {
     }
 
     fn data(&self) -> PathBuf {
-        self.state.join("pg/data")
+        self.state.join(DATA)
     }
 
     fn server_log(&self) -> PathBuf {

@@ -64,3 +64,19 @@ fn finalising_with_another_file_is_a_lineage_stop() {
         .finish()
         .expect_code(4);
 }
+
+#[test]
+fn a_question_about_a_private_server_that_was_never_made_makes_none() {
+    let (directory, file) = source_with_a_row();
+    let state = directory.path().join("state");
+    for command in [&["status"][..], &["schema", "--finalise"]] {
+        let asked = Launch::new(command[0]).args(&command[1..]).arg("--source").arg(&file);
+        asked
+            .arg("--state-dir")
+            .arg(&state)
+            .finish()
+            .expect_code(3)
+            .expect_error(&["there is no private PostgreSQL in", "lite2pg run"]);
+    }
+    assert!(!state.exists(), "nothing was made");
+}

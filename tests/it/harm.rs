@@ -429,8 +429,8 @@ fn is_missed_reference(bare: &Connection, without: &Learned, with: &Learned) -> 
 /// Rows, errors, `changes()`, `last_insert_rowid()`, RETURNING and the state of the transaction are
 /// the same with our triggers as without. (`total_changes()` counts the work of triggers, ours
 /// included. And where a trigger of any kind is there, an INSERT that a foreign key refuses is
-/// refused after the row was tried, so `last_insert_rowid()` may name that row until the next INSERT;
-/// it is compared again from there on.)
+/// refused after the row was tried, so `last_insert_rowid()` may name that row until the next
+/// INSERT; it is compared again from there on.)
 #[test]
 fn statements_tell_the_application_the_same_with_triggers_as_without() {
     'schemas: for n in 0..number_from_env("LITE2PG_SCHEMAS", 12) {
