@@ -108,7 +108,8 @@ pub fn scan(
     }
     .min(WORKERS_MAX);
     let jobs = jobs(&mut source, &survey.catalog, workers)?;
-    let total = jobs.iter().map(|job| job.span).sum();
+    // Rowids may lie anywhere in 64 bits, so the spans of two tables may be more than that.
+    let total = jobs.iter().fold(0, |total: u64, job| total.saturating_add(job.span));
     let shared = Shared {
         survey,
         queue: Mutex::new(jobs.into()),
