@@ -43,6 +43,8 @@ pub enum LogFormat {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at the source and say whether it can move, and what stands in the way; reads only.
+    Assess(AssessArgs),
     /// Print the PostgreSQL schema made from the source; touches nothing.
     Schema(SchemaArgs),
     /// Put the changelog and its triggers into the source.
@@ -84,6 +86,43 @@ pub struct TargetArgs {
     /// Where PostgreSQL's server programs are, for the private one.
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
+}
+
+/// Arguments of `assess`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 ready, or ready with warnings · 1 blocked · 2 wrong usage · \
+    3 could not find out. docs/assess.md explains the report."
+)]
+pub struct AssessArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the report as one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Also write the proposed types as settings for lite2pg.toml, with their evidence, for review.
+    #[arg(long, value_name = "FILE")]
+    pub write_overrides: Option<PathBuf>,
+    /// List every column with its proposal, not only those that speak for another type.
+    #[arg(long)]
+    pub all: bool,
+    /// Check with SQLite's quick_check, which does not hold indexes against their tables.
+    #[arg(long)]
+    pub quick: bool,
+    /// Check in the file itself, however long that reads, rather than on a temporary copy. In
+    /// rollback-journal mode the application cannot commit meanwhile.
+    #[arg(long)]
+    pub integrity: bool,
+    /// Rows to read per second at most [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub rows_per_second: Option<std::num::NonZeroU32>,
+    /// The schema that would get the tables [default: public].
+    #[arg(long, value_name = "NAME")]
+    pub target_schema: Option<String>,
 }
 
 /// Arguments of `schema`.

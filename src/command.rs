@@ -1,9 +1,12 @@
 //! What each subcommand does, from arguments to exit code.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{Cli, Command, LogFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs};
+use crate::assess::outcome::Verdict;
+use crate::cli::{
+    AssessArgs, Cli, Command, LogFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs,
+};
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
 use crate::error::{Exit, Report};
@@ -12,13 +15,14 @@ use crate::source::{Source, triggers};
 use crate::target::conninfo::ConnInfo;
 use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
-use crate::{demo, status, terminal};
+use crate::{assess, demo, report, status, terminal};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
 pub async fn execute(cli: Cli) -> Result<Exit, Report> {
     start_logging(&cli)?;
     let file = File::read(cli.config.as_deref())?;
     match cli.command {
+        Command::Assess(args) => assess(&file, args).await,
         Command::Install(args) => install(&file, &args),
         Command::Uninstall(args) => uninstall(&file, &args),
         Command::Schema(args) => schema(&file, args).await,
@@ -67,6 +71,69 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Report> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Report::new(Exit::Unknown, format!("cannot write JSON: {error}")))?;
     print(&format!("{text}\n"))
+}
+
+async fn assess(file: &File, args: AssessArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    for wanted in args.html.iter().chain(&args.write_overrides) {
+        refuse_database(wanted, &path)?;
+    }
+    let schema = file.target_schema(&TargetArgs {
+        target_schema: args.target_schema.clone(),
+        ..TargetArgs::default()
+    });
+    let options = assess::Options {
+        is_quick: args.quick,
+        in_place: args.integrity,
+        rows_per_second: args.rows_per_second,
+    };
+    let assessment = tokio::task::spawn_blocking(move || assess::assess(&path, &schema, options))
+        .await
+        .expect("an assessment does not panic")?;
+    if let Some(html) = &args.html {
+        write_file(html, &report::html(&assessment))?;
+    }
+    if let Some(overrides) = &args.write_overrides {
+        write_file(overrides, &report::overrides(&assessment))?;
+    }
+    if args.json {
+        print_json(&assessment)?;
+    } else {
+        print(&report::terminal(&assessment, args.all))?;
+    }
+    Ok(match assessment.verdict {
+        Verdict::Blocked => Exit::No,
+        Verdict::Ready | Verdict::ReadyWithWarnings => Exit::Yes,
+    })
+}
+
+/// A report must not be written over the database or the files that belong to it: even to open
+/// them would drop SQLite's locks.
+fn refuse_database(wanted: &Path, source: &Path) -> Result<(), Report> {
+    let source = source.canonicalize().unwrap_or_else(|_| source.to_path_buf());
+    // The file itself may not be there yet; its directory is.
+    let found = wanted.canonicalize().or_else(|_| {
+        let directory = wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new(".")).canonicalize()?;
+        std::io::Result::Ok(directory.join(wanted.file_name().unwrap_or_default()))
+    });
+    let wanted = found.unwrap_or_else(|_| wanted.to_path_buf());
+    let is_its = ["", "-wal", "-shm", "-journal"].iter().any(|suffix| {
+        let mut name = source.as_os_str().to_owned();
+        name.push(suffix);
+        wanted.as_os_str() == name
+    });
+    if is_its {
+        let message = format!("{} belongs to the source", wanted.display());
+        return Err(Report::new(Exit::Usage, message).hint("Name another file for the report."));
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Report> {
+    std::fs::write(path, text).map_err(|error| {
+        Report::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
+    })
 }
 
 fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {

@@ -163,7 +163,12 @@ impl From<source::Error> for Report {
                 Exit::No,
                 "Nothing was installed. Please report the table's CREATE statement.".to_owned(),
             ),
-            Schema { .. } | Sqlite { .. } | SchemaChanged | Outgrown { .. } => (
+            SchemaChanged => (
+                Exit::Unknown,
+                "The application changed its tables, or vacuumed, meanwhile. Run it again."
+                    .to_owned(),
+            ),
+            Schema { .. } | Sqlite { .. } | Outgrown { .. } => (
                 Exit::Unknown,
                 "`sqlite3 FILE 'pragma integrity_check'` tells whether the file is sound."
                     .to_owned(),

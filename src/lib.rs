@@ -16,6 +16,7 @@
 //! transaction makes the target hold exactly those contents and that position. Applying twice is
 //! harmless, because it is state and not a recipe.
 
+pub mod assess;
 pub mod batch;
 pub mod change;
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod error;
 pub mod failpoint;
 pub mod grammar;
 pub mod mapping;
+pub mod report;
 pub mod source;
 pub mod status;
 pub mod table;

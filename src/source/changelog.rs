@@ -128,7 +128,7 @@ impl Source {
         self.follow_path()?;
         let hold_max = self.pace()?.hold_max;
         let accepted = self.schema_version;
-        let read = self.reading(|conn| {
+        self.reading(|conn| {
             let begun = Instant::now();
             let head = prove(conn, lineage, from)?;
             if Some(schema_version(conn)?) != accepted {
@@ -140,9 +140,7 @@ impl Source {
             let mut reader = Reader::new(conn, plan, from, head);
             reader.read(budget, || hold_max < begun.elapsed())?;
             Ok(Some(reader.batch))
-        })?;
-        self.note_backlog(read.as_ref().is_some_and(|batch| !batch.is_consistent()));
-        Ok(read)
+        })
     }
 
     /// The age, in milliseconds, of the oldest entry after `position`; 0 if there is none.

@@ -97,14 +97,14 @@ pub struct Slice<'a> {
 const LANE_ROWIDS_MIN: i64 = 200_000;
 
 /// How the rows of a table are walked.
-enum Walk {
+pub(super) enum Walk {
     /// By rowid, under this name.
     Rowid(String),
     /// By key, through its index.
     Key(Vec<String>),
 }
 
-fn walk(table: &Table) -> Walk {
+pub(super) fn walk(table: &Table) -> Walk {
     if let Some(column) = table.rowid_alias {
         return Walk::Rowid(Ident::new(&table.columns[column].name).to_string());
     }
@@ -354,7 +354,7 @@ fn read_chunk(
         if let Some(widen) = add_row(mapping, row, tuple_head, may_widen, &mut chunk)? {
             return Ok(widen);
         }
-        chunk.cursor = cursor_at(mapping, row, width)?;
+        chunk.cursor = cursor_at(&mapping.table, row, width)?;
         count += 1;
         if bytes_max <= chunk.tuples.len() || count.is_multiple_of(16) && is_late() {
             chunk.is_last = false;
@@ -430,9 +430,10 @@ fn widening(
     Ok(wider.map(|to| ChunkRead::Widen { table, column: position, to }))
 }
 
-fn cursor_at(mapping: &Mapping, row: &SqliteRow<'_>, width: usize) -> Result<Cursor, Error> {
+/// The cursor at `row`, whose values for it stand behind `width` others.
+pub(super) fn cursor_at(table: &Table, row: &SqliteRow<'_>, width: usize) -> Result<Cursor, Error> {
     let doing = "read a chunk";
-    match walk(&mapping.table) {
+    match walk(table) {
         Walk::Rowid(_) => Ok(Cursor::Rowid(row.get(width).map_err(Error::sqlite(doing))?)),
         Walk::Key(key) => (0..key.len())
             .map(|position| row.get_ref(width + position).map(|value| storage(value).into()))
@@ -442,7 +443,7 @@ fn cursor_at(mapping: &Mapping, row: &SqliteRow<'_>, width: usize) -> Result<Cur
     }
 }
 
-fn to_sql(value: &Owned) -> ToSqlOutput<'_> {
+pub(super) fn to_sql(value: &Owned) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match value {
         Owned::Null => ValueRef::Null,
         Owned::Integer(integer) => ValueRef::Integer(*integer),

@@ -11,6 +11,7 @@
 
 pub mod changelog;
 pub mod copy;
+pub mod inspect;
 mod quiet;
 pub mod schema;
 pub mod thread;
@@ -267,9 +268,6 @@ const ROLLBACK_QUIET_HOLD_MAX: Duration = Duration::from_millis(15);
 /// commits. The copy still reads a thousand rows in each.
 const ROLLBACK_REST: Duration = Duration::from_millis(50);
 
-/// From [`ROLLBACK_HOLD_MAX`] these many lead to [`ROLLBACK_QUIET_HOLD_MAX`].
-const DOUBLINGS_MAX: u32 = 4;
-
 /// A file that nobody wrote to for this long is likely to stay so for the next 15 ms.
 const QUIET_SINCE: Duration = Duration::from_secs(2);
 
@@ -315,8 +313,6 @@ pub struct Source {
     stamp_read: Cell<Option<(SystemTime, u64)>>,
     /// When the last read ended.
     last_read: Cell<Instant>,
-    /// Reads of the changelog in a row that did not reach its head.
-    reads_behind: Cell<u32>,
     writers: quiet::Writers,
 }
 
@@ -325,6 +321,16 @@ impl Source {
     ///
     /// Nothing is written. The checks look at the path only by `stat`.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let source = Self::open_to_read(path)?;
+        let doing = "configure the connection to the source";
+        if source.conn.is_readonly("main").map_err(Error::sqlite(doing))? {
+            return Err(Error::ReadOnly { path: source.path });
+        }
+        Ok(source)
+    }
+
+    /// As [`open`](Self::open), but the file need not be writable: for who only reads.
+    pub fn open_to_read(path: &Path) -> Result<Self, Error> {
         let (file, identity) = check_path(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn =
@@ -341,7 +347,6 @@ impl Source {
             last_commit: Cell::new(None),
             stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
-            reads_behind: Cell::new(0),
             writers: quiet::Writers::default(),
         };
         source.configure()?;
@@ -376,9 +381,6 @@ impl Source {
             }
             Err(error) => return Err(Error::sqlite("read the source for the first time")(error)),
         }
-        if conn.is_readonly("main").map_err(Error::sqlite(doing))? {
-            return Err(Error::ReadOnly { path: self.path.clone() });
-        }
         Ok(())
     }
 
@@ -402,13 +404,7 @@ impl Source {
         Ok(match self.journal()? {
             Journal::Wal => Pace { hold_max: WAL_HOLD_MAX },
             Journal::Rollback if self.is_left_alone() => Pace { hold_max: ROLLBACK_QUIET_HOLD_MAX },
-            // Twice as long with each read that does not reach the head: a backlog that only grows
-            // would be no replication.
-            Journal::Rollback => {
-                let doublings = self.reads_behind.get().min(DOUBLINGS_MAX);
-                let hold_max = ROLLBACK_HOLD_MAX * 2_u32.pow(doublings);
-                Pace { hold_max: hold_max.min(ROLLBACK_QUIET_HOLD_MAX) }
-            }
+            Journal::Rollback => Pace { hold_max: ROLLBACK_HOLD_MAX },
         })
     }
 
@@ -501,12 +497,6 @@ impl Source {
     /// The `data_version` of the newest state that was read.
     pub fn version_read(&self) -> Option<i64> {
         self.last_commit.get().map(|(version, _)| version)
-    }
-
-    /// Notes whether the last read of the changelog left a backlog.
-    pub(crate) fn note_backlog(&self, is_behind: bool) {
-        let behind = self.reads_behind.get();
-        self.reads_behind.set(if is_behind { behind.saturating_add(1) } else { 0 });
     }
 
     /// Whether nobody has written for [`QUIET_SINCE`], as far as we have looked.

@@ -166,8 +166,8 @@ pub fn read(conn: &Connection) -> Result<Catalog, Error> {
 /// (`primary_key_has_nulls`); the narrowest UNIQUE index over NOT NULL columns; the rowid itself.
 /// A key whose collation the sidecar's SQLite lacks (`has_collation`) cannot be compared by it and
 /// is passed over where the rowid can stand in; a table without rowids has nothing else, and is
-/// read without its help ([`Table::is_key_comparable`]). Generated columns name no row: the
-/// target may compute them itself.
+/// read without its help ([`Table::is_key_comparable`]). Generated columns name no row: the target
+/// may compute them itself.
 pub fn choose_key(
     table: &Table,
     primary_key_has_nulls: bool,

@@ -16,6 +16,7 @@ mod ddl;
 mod golden;
 
 mod apps;
+mod assess;
 mod capture;
 mod random;
 mod scenarios;

@@ -5,8 +5,7 @@
 //! `schema.sql` makes the file, `changes.sql` writes to it in parts that lines of `-- then` divide,
 //! and `fails.txt`, if it is there, lists what cannot be carried over, one per line:
 //! `table NAME: …` for a table without a counterpart, `row TABLE KEY COLUMN: …` for a row in
-//! quarantine, where the reason may be cut short. What it does not list must be equal, and what
-//! it lists must have been reported.
+//! quarantine, where the reason may be cut short. What it does not list must be equal, and what it lists must have been reported.
 //!
 //! Each scenario runs twice. *Step by step*: copy, stream, and compare after every part, restart,
 //! run once more, finalise, uninstall. *In haste*: all parts follow one another while the first
@@ -178,8 +177,9 @@ fn quarantine(target: &Target) -> Vec<String> {
     let mut rows: Vec<String> = target
         .query(
             "select t.name || ' ' || left(q.key::text, 60) || ' ' \
-             || coalesce(q.column_name, '-') || ': ' \
-             || q.reason from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
+             || coalesce(q.column_name, '-') \
+             || ': ' || q.reason
+               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id",
         )
         .into_iter()
         .map(|mut row| row.remove(0).expect("no part is NULL"))

@@ -1,0 +1,110 @@
+//! Look at the source before anything is touched, and say in one verdict whether it can move.
+//!
+//! ```text
+//!   source::inspect ──rows in short reads──▶ scan ──values──▶ profile (form)
+//!                                                                │
+//!   source::schema ─────────┬──▶ target::ddl::plan ──notes──▶  judge (propose) ──▶ crate::report
+//!                           └────────────────────────────────────┘
+//! ```
+//!
+//! Reads only: the file's bytes are the same afterwards. Needs no target. Values are not shown,
+//! only counted; the keys of rows are.
+
+pub mod collide;
+pub mod form;
+pub mod judge;
+pub mod outcome;
+pub mod profile;
+pub mod proposal;
+pub mod propose;
+pub mod scan;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use collide::Collisions;
+use judge::{Evidence, judge};
+use outcome::Assessment;
+use scan::Scanned;
+
+use crate::source::inspect::IntegrityCheck;
+use crate::source::{Error, Source, Survey};
+use crate::table::Table;
+use crate::target::ddl::{self, Request};
+
+/// What to look at, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// `quick_check` in place of `integrity_check`.
+    pub is_quick: bool,
+    /// The integrity check is made in the file itself.
+    pub in_place: bool,
+    /// Rows to read a second, at most.
+    pub rows_per_second: Option<NonZeroU32>,
+}
+
+/// Looks at everything. Blocks; takes as long as reading the file does.
+///
+/// Fails if the file cannot be opened, stays locked, or its schema changes while it is read.
+pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Assessment, Error> {
+    let mut source = Source::open_to_read(path)?;
+    let facts = source.facts()?;
+    let survey = source.survey()?;
+    let how = if options.in_place { IntegrityCheck::InPlace } else { IntegrityCheck::OnCopy };
+    let integrity = source.check_integrity(how, options.is_quick)?;
+    drop(source);
+    let scanned = scan::scan(path, &survey, options.rows_per_second)?;
+    let collisions = collisions(path, &survey, &scanned)?;
+    let catalog = &survey.catalog;
+    let position = |table: &Table| catalog.tables.iter().position(|other| other.name == table.name);
+    let ddl = ddl::plan(&Request {
+        schema: target_schema,
+        tables: &catalog.tables,
+        views: &catalog.views,
+        utf8: catalog.encoding == "UTF-8",
+        types: &|table: &Table, column| {
+            let at = position(table).expect("the plan asks for the tables it was given");
+            propose::default_type(table, column, &scanned.tables[at].columns[column])
+        },
+    });
+    Ok(judge(&Evidence {
+        path: path.display().to_string(),
+        facts,
+        is_quick: options.is_quick,
+        integrity,
+        catalog,
+        scanned: &scanned,
+        ddl: &ddl,
+        collisions: &collisions,
+    }))
+}
+
+/// Looks again at the unique columns whose proposed type could make values equal.
+fn collisions(
+    path: &Path,
+    survey: &Survey,
+    scanned: &Scanned,
+) -> Result<HashMap<(String, usize), Collisions>, Error> {
+    let mut found = HashMap::new();
+    let uses_django = judge::uses_django(&survey.catalog);
+    for (table, scan) in survey.catalog.tables.iter().zip(&scanned.tables) {
+        if scan.failed.is_some() {
+            continue;
+        }
+        for (position, is_alone) in judge::unique_columns(table) {
+            let profile = &scan.columns[position];
+            let proposal = propose::propose(table, position, profile, None, uses_django);
+            if !proposal.may_collide() {
+                continue;
+            }
+            let outcome = if is_alone {
+                scan::collisions(path, survey, table, position, &proposal.pg)?
+            } else {
+                Collisions::Unknown("it is unique together with others")
+            };
+            found.insert((table.name.clone(), position), outcome);
+        }
+    }
+    Ok(found)
+}
