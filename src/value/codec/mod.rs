@@ -24,6 +24,8 @@ pub mod moment;
 mod number;
 pub mod policy;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use form::{Digits, Form, Words};
@@ -429,9 +431,11 @@ fn takes(kind: &Kind, form: &Form) -> bool {
         | (Kind::Uuid, Form::Uuid(_))
         | (Kind::Json | Kind::Jsonb, Form::Json { .. })
         | (Kind::Macaddr | Kind::Macaddr8, Form::Mac { .. })
-        | (Kind::Date | Kind::Timestamp(_) | Kind::Timestamptz(_), Form::Moment(_))
         | (Kind::Time(_), Form::Clock(_) | Form::Elapsed { .. })
         | (Kind::Interval(_), Form::SinceEpoch(_) | Form::Elapsed { .. }) => true,
+        (Kind::Date | Kind::Timestamp(_) | Kind::Timestamptz(_), Form::Moment(moments)) => {
+            !matches!(moments, Moments::Julian(Digits::Text | Digits::Trimmed))
+        }
         (Kind::Array(of), Form::Array { element, .. }) => {
             let is_scalar = !matches!(of.kind.base(), Kind::Array(_) | Kind::Other);
             is_scalar && takes(&of.kind, element)
