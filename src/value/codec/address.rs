@@ -30,7 +30,9 @@ pub(super) fn read_network(text: &str, is_cidr: bool) -> Option<Vec<u8>> {
 }
 
 fn read_bits(text: &str) -> Option<u8> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    let is_padded = 1 < text.len() && text.starts_with('0');
+    let is_number = !is_padded && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
 }
 
 /// Whether all bits right of the mask are zero.

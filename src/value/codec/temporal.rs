@@ -167,7 +167,10 @@ fn put_interval(
             let reading = reading.ok_or(Misfit::Malformed { class: "text", pg })?;
             judge_reading(reading.is_leap, reading.is_rounded, judge, pg)?;
             match reading.moment {
-                Moment::At(micros) => moment::to_unix(micros),
+                Moment::At(micros) if (TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(&micros) => {
+                    moment::to_unix(micros - seconds(reading.offset.unwrap_or(0)))
+                }
+                Moment::At(_) => return Err(Misfit::OutOfRange { pg }),
                 // An interval without end exists in PostgreSQL 17 only.
                 Moment::Before | Moment::After => return Err(Misfit::OutOfRange { pg }),
             }

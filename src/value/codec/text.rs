@@ -161,10 +161,12 @@ pub(super) fn read_uuid(value: Storage<'_>) -> Result<[u8; 16], Misfit> {
     let malformed = Misfit::Malformed { class: value.class(), pg };
     match value {
         Storage::Blob(bytes) => bytes.try_into().map_err(|_| malformed),
-        Storage::Text(text) => {
+        // PostgreSQL reads no `urn:uuid:`.
+        Storage::Text(text) if text.len() <= 38 => {
             let read = Uuid::try_parse_ascii(text).map_err(|_| malformed)?;
             Ok(read.into_bytes())
         }
+        Storage::Text(_) => Err(malformed),
         other => Err(Misfit::Class { class: other.class(), pg }),
     }
 }
