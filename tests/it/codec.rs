@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use lite2pg::table::Affinity;
 use lite2pg::value::codec::Codec;
-use lite2pg::value::codec::form::{Digits, Form, Unit, UuidForm};
+use lite2pg::value::codec::form::{Case as Capitals, Digits, Form, Pair, Unit, UuidForm, Words};
 use lite2pg::value::codec::kind::{Kind, Target};
 use lite2pg::value::codec::moment::{
     Clock, Fraction, Moments, OffsetStyle, Seconds, Separator, Suffix, Zone,
@@ -120,7 +120,8 @@ fn compare_all(cases: Vec<Case>) {
     block_on(async {
         let client = database.client().await;
         prepare(&client).await;
-        for (at, case) in cases.into_iter().enumerate() {
+        for (at, mut case) in cases.into_iter().enumerate() {
+            resolve(&client, &mut case.target).await;
             let mut dice = Dice::new(seed.wrapping_add(at as u64));
             let mut counts = Counts::default();
             let mut left = values;
@@ -144,6 +145,17 @@ async fn prepare(client: &Client) {
         )
         .await
         .expect("prepare the types");
+}
+
+/// Asks the catalog for the object ids that are this database's own.
+async fn resolve(client: &Client, target: &mut Target) {
+    let Kind::Array(element) = &mut target.kind else { return };
+    if element.oid == 0 {
+        let sql = "select oid, typarray from pg_type where typname = $1";
+        let row = client.query_one(sql, &[&element.name]).await.expect("ask the catalog");
+        element.oid = row.get(0);
+        element.array_oid = row.get(1);
+    }
 }
 
 /// One batch of texts through both.
@@ -272,19 +284,22 @@ fn numbers_are_sent_as_the_server_reads_them() {
         )
         .holding(integer),
     ];
-    let words = lite2pg::value::codec::form::Words {
-        pair: lite2pg::value::codec::form::Pair::TrueFalse,
-        case: lite2pg::value::codec::form::Case::Lower,
-    };
+    let words = Words { pair: Pair::TrueFalse, case: Capitals::Lower };
     cases.push(Case::new("boolean", "boolsend", Form::Words(words), texts::boolean));
     compare_all(cases);
 }
 
+fn mood() -> Target {
+    let labels = ["sad", "ok", "happy é"].map(String::from).to_vec();
+    Target::labels("mood", 0, 0, labels)
+}
+
+fn price() -> Target {
+    Target::parse("numeric(6,2)").expect("a type").domain("price", 0, 0)
+}
+
 #[test]
 fn texts_are_sent_as_the_server_reads_them() {
-    let mood = ["sad", "ok", "happy é"].map(String::from).to_vec();
-    let mood = Target::labels("mood", 0, 0, mood);
-    let price = Target::parse("numeric(6,2)").expect("a type").domain("price", 0, 0);
     compare_all(vec![
         Case::natural("text", "textsend", texts::unicode),
         Case::natural("varchar(8)", "varcharsend", texts::unicode).read_as("t"),
@@ -293,14 +308,14 @@ fn texts_are_sent_as_the_server_reads_them() {
         Case::natural("bpchar", "bpcharsend", texts::unicode),
         Case::natural("citext", "citextsend", texts::unicode),
         Case::natural("bytea", "byteasend", texts::hex).holding(bytes).strict(),
-        Case::new("text", "enum_send", Form::Text, texts::label).of(mood, "mood"),
+        Case::new("text", "enum_send", Form::Text, texts::label).of(mood(), "mood"),
         Case::new("numeric", "numeric_send", Form::Number(Digits::Text), texts::decimal)
-            .of(price, "price"),
+            .of(price(), "price"),
     ]);
 }
 
 #[test]
-fn dates_and_times_are_sent_as_the_server_reads_them() {
+fn dates_and_moments_are_sent_as_the_server_reads_them() {
     let clock = |fraction| Clock { seconds: Seconds::Always, fraction };
     let moment = |separator, fraction, suffix| {
         Form::Moment(Moments::DateTime { separator, clock: clock(fraction), suffix })
@@ -309,7 +324,7 @@ fn dates_and_times_are_sent_as_the_server_reads_them() {
     let offset = Suffix::Offset { minutes: 330, style: OffsetStyle::Colon };
     let millis = Form::Moment(Moments::Count { unit: Unit::Millis, digits: Digits::Integer });
     let seconds = Form::Moment(Moments::Count { unit: Unit::Seconds, digits: Digits::Real });
-    // A text with an offset means a moment, of which PostgreSQL's `timestamp` would drop the offset.
+    // A text with an offset means a moment; PostgreSQL's `timestamp` would drop the offset.
     let wall = "(t::timestamptz at time zone 'UTC')";
     compare_all(vec![
         Case::natural("date", "date_send", texts::date),
@@ -341,11 +356,18 @@ fn dates_and_times_are_sent_as_the_server_reads_them() {
             .read_as("timestamp 'epoch' + t::bigint * interval '1 millisecond'"),
         Case::new("timestamptz", "timestamptz_send", seconds, texts::seconds)
             .holding(real)
-            // PostgreSQL's to_timestamp() computes in doubles, and is off by a microsecond at times.
+            // to_timestamp() computes in doubles, and is off by a microsecond at times.
             .read_as(
                 "timestamptz 'epoch' \
                  + (round(t::numeric * 1000000)::text || ' microseconds')::interval",
             ),
+    ]);
+}
+
+#[test]
+fn times_and_lengths_are_sent_as_the_server_reads_them() {
+    let clock = |fraction| Clock { seconds: Seconds::Always, fraction };
+    compare_all(vec![
         Case::new("time", "time_send", Form::Clock(clock(Fraction::Optional(6))), texts::clock),
         Case::new("time(2)", "time_send", Form::Clock(clock(Fraction::Trimmed(0))), texts::clock),
         Case::new(
@@ -382,6 +404,13 @@ fn structured_texts_are_sent_as_the_server_reads_them() {
         format!("coalesce((select array_agg(e::{element} order by n) {elements}), '{{}}')")
     };
     let uuid = |form| Form::Uuid(form);
+    let array_of = |element: Target, sql, generate| {
+        let target = element.array();
+        let form = Form::natural(&target.kind, Affinity::Text);
+        Case::new("text[]", "array_send", form, generate).of(target, sql)
+    };
+    let labels = array_of(mood(), "mood[]", texts::labels);
+    let prices = array_of(price(), "price[]", texts::prices);
     compare_all(vec![
         Case::natural("uuid", "uuid_send", texts::uuid),
         Case::new("uuid", "uuid_send", uuid(UuidForm::Hex { upper: true }), texts::uuid),
@@ -391,6 +420,9 @@ fn structured_texts_are_sent_as_the_server_reads_them() {
         Case::natural("macaddr8", "macaddr8_send", texts::mac),
         Case::natural("json", "json_send", texts::json),
         Case::natural("jsonb", "jsonb_send", texts::json),
+        Case::natural("citext[]", "array_send", texts::strings).read_as(&array("citext")).strict(),
+        labels.read_as(&array("mood")).strict(),
+        prices.read_as(&array("price")).strict(),
         Case::natural("int[]", "array_send", texts::integers).read_as(&array("int")).strict(),
         Case::natural("text[]", "array_send", texts::strings).read_as(&array("text")).strict(),
     ]);

@@ -31,7 +31,8 @@ pub(super) fn put(
     for item in &items {
         has_null |= put_item(element, item, judge, &mut fields)? == Fate::Null;
     }
-    let oid = element.target.base().oid;
+    // Of a domain, its own: the server compares it with the column.
+    let oid = element.target.oid;
     let mut bytes = Vec::with_capacity(20 + fields.len());
     bytes.extend_from_slice(&i32::from(!items.is_empty()).to_be_bytes());
     bytes.extend_from_slice(&i32::from(has_null).to_be_bytes());

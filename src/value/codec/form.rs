@@ -54,6 +54,8 @@ pub enum Form {
         /// Strings stand without their quotes.
         bare_strings: bool,
     },
+    /// Any storage class, told apart by JSON: what create mode makes of a column that mixes them.
+    Tagged,
     /// An array, as JSON.
     Array {
         /// The form of an element.

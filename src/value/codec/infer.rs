@@ -169,7 +169,7 @@ fn rank(form: &Form) -> usize {
     let clock_rank = |clock: Clock| Clock::all().position(|other| other == clock).unwrap_or(99);
     match form {
         Form::Number(written) => digits(*written),
-        Form::Text | Form::Blob => 0,
+        Form::Text | Form::Blob | Form::Tagged => 0,
         Form::Padded => 6,
         Form::TextOrNumber(written) => 5 + digits(*written),
         Form::Moment(Moments::Count { unit, digits: written }) => {

@@ -2,10 +2,10 @@
 //! may be lost between them.
 //!
 //! The one idea: *read generously, then write back and compare*. [`Codec::encode`] reads every way
-//! of writing a value that it knows, and then asks its own inverse what the column would hold. Only
-//! if that is the value itself, class and bytes (reals by their bits), is the field sent. So
-//! decode(encode(v)) = v is not a property of thirty parsers but of one comparison. Only a loss that
-//! was chosen by name ([`Policies`]) goes past it, and [`Codec::losses`] says which there are.
+//! of writing a value that it knows, and then asks its own inverse what the column would hold.
+//! Only if that is the value itself, class and bytes (reals by their bits), is the field sent. So
+//! decode(encode(v)) = v is not a property of thirty parsers but of one comparison. Only a loss
+//! that was chosen by name ([`Policies`]) goes past it, and [`Codec::losses`] says which there are.
 //!
 //! The field is what PostgreSQL itself would send for the stored value (`type_send`): padded,
 //! rescaled and in canonical order, so that COPY, replay and the checksum can all use it.
@@ -123,7 +123,7 @@ impl Codec {
         }
         let element = match (kind, &form) {
             (Kind::Array(element), Form::Array { element: form, .. }) => {
-                if element.base().oid == 0 {
+                if element.oid == 0 {
                     return Err(Refused::NoOid { element: element.name.clone() });
                 }
                 let policies = Policies { empty_as_null: false, ..policies.clone() };
@@ -131,7 +131,7 @@ impl Codec {
             }
             _ => None,
         };
-        let losses = losses(kind, &policies);
+        let losses = losses(kind, &form, &policies);
         Ok(Self { target, form, policies, losses, element })
     }
 
@@ -197,6 +197,7 @@ impl Codec {
                 let text = bytes.strip_prefix(&[text::JSONB_VERSION])?;
                 text::json(std::str::from_utf8(text).ok()?, *numbers, *bare_strings)
             }
+            (Kind::Jsonb, Form::Tagged) => super::jsonb::read_json(bytes),
             (Kind::Inet | Kind::Cidr, _) => Some(Owned::Text(address::network(bytes)?.into())),
             (Kind::Macaddr | Kind::Macaddr8, Form::Mac { dashes, upper }) => {
                 Some(Owned::Text(address::mac(bytes, *dashes, *upper).into()))
@@ -223,7 +224,9 @@ impl Codec {
         match (one, other) {
             (Owned::Real(one), Owned::Real(other)) => one.to_bits() == other.to_bits(),
             (Owned::Text(one), Owned::Text(other)) if one != other => {
-                *self.target.kind.base() == Kind::Jsonb && same_json(one, other)
+                *self.target.kind.base() == Kind::Jsonb
+                    && self.form != Form::Tagged
+                    && same_json(one, other)
             }
             _ => one == other,
         }
@@ -282,22 +285,22 @@ impl Codec {
 
     /// Values whose way there and back is the same bits.
     fn is_plain(&self, value: Storage<'_>) -> bool {
-        match (self.target.kind.base(), &self.form, value) {
-            (_, _, Storage::Null) => true,
-            (
-                Kind::SmallInt | Kind::Integer | Kind::BigInt,
-                Form::Number(Digits::Integer | Digits::Mixed),
-                Storage::Integer(_),
-            )
-            | (Kind::Double, Form::Number(Digits::Real), Storage::Real(_))
-            | (Kind::Bytea, Form::Blob, Storage::Blob(_))
-            | (
-                Kind::Text | Kind::Varchar(_) | Kind::Citext | Kind::Bytea | Kind::Enum(_),
-                Form::Text,
-                Storage::Text(_),
-            ) => true,
-            _ => false,
-        }
+        matches!(
+            (self.target.kind.base(), &self.form, value),
+            (_, _, Storage::Null)
+                | (
+                    Kind::SmallInt | Kind::Integer | Kind::BigInt,
+                    Form::Number(Digits::Integer | Digits::Mixed),
+                    Storage::Integer(_),
+                )
+                | (Kind::Double, Form::Number(Digits::Real), Storage::Real(_))
+                | (Kind::Bytea, Form::Blob, Storage::Blob(_))
+                | (
+                    Kind::Text | Kind::Varchar(_) | Kind::Citext | Kind::Bytea | Kind::Enum(_),
+                    Form::Text,
+                    Storage::Text(_),
+                )
+        )
     }
 
     /// Appends a field, or decides on NULL and appends that.
@@ -343,6 +346,7 @@ impl Codec {
                 other => Err(Misfit::Class { class: other.class(), pg }),
             },
             Kind::Uuid => judge.put(out, &text::read_uuid(value)?),
+            Kind::Jsonb if self.form == Form::Tagged => text::put_tagged(value, judge, out),
             Kind::Json | Kind::Jsonb => text::put_json(kind, &self.form, value, judge, out),
             Kind::Inet | Kind::Cidr => {
                 let text = judge.text(value, false, pg)?;
@@ -430,6 +434,7 @@ fn takes(kind: &Kind, form: &Form) -> bool {
         | (Kind::Bytea, Form::Text | Form::Blob)
         | (Kind::Uuid, Form::Uuid(_))
         | (Kind::Json | Kind::Jsonb, Form::Json { .. })
+        | (Kind::Jsonb, Form::Tagged)
         | (Kind::Macaddr | Kind::Macaddr8, Form::Mac { .. })
         | (Kind::Time(_), Form::Clock(_) | Form::Elapsed { .. })
         | (Kind::Interval(_), Form::SinceEpoch(_) | Form::Elapsed { .. }) => true,
@@ -445,7 +450,7 @@ fn takes(kind: &Kind, form: &Form) -> bool {
 }
 
 /// What the policies may change in a column of this type.
-fn losses(kind: &Kind, policies: &Policies) -> Vec<Loss> {
+fn losses(kind: &Kind, form: &Form, policies: &Policies) -> Vec<Loss> {
     let kind = match kind {
         Kind::Array(element) => element.kind.base(),
         kind => kind,
@@ -475,7 +480,7 @@ fn losses(kind: &Kind, policies: &Policies) -> Vec<Loss> {
         (has_range && policies.precision == Exactness::Round, Loss::Rounded),
         (is_time && policies.leap_second == LeapSecond::Roll, Loss::LeapSecondRolled),
         (policies.forms == Forms::Any, Loss::FormLost),
-        (*kind == Kind::Jsonb, Loss::JsonText),
+        (*kind == Kind::Jsonb && *form != Form::Tagged, Loss::JsonText),
         (*kind == Kind::Other, Loss::ServerCast),
     ]
     .into_iter()

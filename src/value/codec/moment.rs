@@ -1,5 +1,6 @@
 //! Dates and moments: the texts and counts that SQLite columns hold, and PostgreSQL's
-//! microseconds since 2000-01-01 (<https://www.postgresql.org/docs/current/datatype-datetime.html>).
+//! microseconds since 2000-01-01
+//! (<https://www.postgresql.org/docs/current/datatype-datetime.html>).
 //!
 //! Reading is generous, writing is exact: a text that does not come back as it was is found by
 //! writing it again, so no rule about forms has to be stated twice. Days are counted in the

@@ -12,10 +12,13 @@ use super::number::Decimal;
 use super::policy::{Forms, InvalidUtf8, Nul, TooLong, TrailingSpaces};
 use super::{Fate, Judge};
 use crate::table::Affinity;
-use crate::value::{Misfit, Owned, Storage, number as read_number};
+use crate::value::{Misfit, Owned, Storage, jsonb, number as read_number};
 
 /// The first byte of a binary `jsonb`.
 pub(super) const JSONB_VERSION: u8 = 1;
+
+/// Most bytes inside a `jsonb`: lengths and offsets have 28 bits.
+const JSONB_BYTES_MAX: usize = (1 << 28) - 1;
 
 impl Judge<'_> {
     /// The value as text that PostgreSQL takes: valid UTF-8 without U+0000. Blobs are texts where
@@ -183,6 +186,22 @@ pub(super) fn uuid(form: UuidForm, bytes: &[u8]) -> Option<Owned> {
     Some(Owned::Text(if upper { text.to_ascii_uppercase() } else { text }.into()))
 }
 
+/// Encodes any value for `jsonb`, so that its storage class can be told.
+pub(super) fn put_tagged(
+    value: Storage<'_>,
+    judge: &mut Judge<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Fate, Misfit> {
+    match value {
+        Storage::Text(_) => {
+            let text = judge.text(value, false, Kind::Jsonb.plain())?;
+            jsonb::put_json(out, Storage::Text(text.as_bytes()))?;
+        }
+        other => jsonb::put_json(out, other)?,
+    }
+    Ok(Fate::Sent)
+}
+
 /// Encodes for `json` or `jsonb`.
 pub(super) fn put_json(
     kind: &Kind,
@@ -214,6 +233,9 @@ pub(super) fn put_json(
     if is_binary {
         let mut stored = String::from(char::from(JSONB_VERSION));
         read.unwrap_or_else(|| Json::String(text.into_owned())).write(&mut stored);
+        if JSONB_BYTES_MAX < stored.len() {
+            return Err(Misfit::TooLarge);
+        }
         return judge.put(out, stored.as_bytes());
     }
     if is_json {

@@ -322,3 +322,18 @@ pub fn strings(dice: &mut Dice) -> String {
     let text = format!("[{}]", items.join(","));
     damaged(dice, text)
 }
+
+pub fn labels(dice: &mut Dice) -> String {
+    let items: Vec<String> = (0..dice.below(3))
+        .map(|_| if dice.percent(10) { "null".into() } else { format!("\"{}\"", label(dice)) })
+        .collect();
+    format!("[{}]", items.join(","))
+}
+
+pub fn prices(dice: &mut Dice) -> String {
+    let items: Vec<String> = (0..dice.below(4))
+        .map(|_| format!("{}.{:02}", dice.below(20_000), dice.below(100)))
+        .collect();
+    let text = format!("[{}]", items.join(","));
+    damaged(dice, text)
+}
