@@ -238,8 +238,8 @@ async fn through_a_table(client: &Client, case: &Case, fields: &[Vec<u8>]) -> Ve
         ))
         .await
         .expect("create the table");
-    let sink = client.copy_in::<_, Bytes>("copy held from stdin binary").await.expect("copy");
-    let mut sink = std::pin::pin!(sink);
+    let copy = client.copy_in::<_, Bytes>("copy held from stdin binary").await.expect("copy");
+    let mut copy = std::pin::pin!(copy);
     let mut data = BytesMut::new();
     data.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     for (n, field) in fields.iter().enumerate() {
@@ -250,8 +250,8 @@ async fn through_a_table(client: &Client, case: &Case, fields: &[Vec<u8>]) -> Ve
         data.put_slice(field);
     }
     data.put_i16(-1);
-    sink.send(data.freeze()).await.expect("send the fields");
-    sink.finish().await.expect("what we accept, the server accepts");
+    copy.send(data.freeze()).await.expect("send the fields");
+    copy.finish().await.expect("what we accept, the server accepts");
     let rows = client
         .query(&format!("select {send}(v) from held order by n"), &[])
         .await

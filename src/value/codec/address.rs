@@ -1,8 +1,8 @@
 //! Network and hardware addresses
 //! (<https://www.postgresql.org/docs/current/datatype-net-types.html>).
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// PostgreSQL's own number for IPv4; IPv6 is one more on every system.
 const FAMILY_4: u8 = 2;

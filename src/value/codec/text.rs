@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
 use super::form::{Digits, Form, UuidForm};
 use super::json::{self, Json};
 use super::kind::Kind;
@@ -161,27 +159,46 @@ fn number_as_text(form: &Form, value: Storage<'_>) -> Option<String> {
 /// The bytes of a UUID in any form.
 pub(super) fn read_uuid(value: Storage<'_>) -> Result<[u8; 16], Misfit> {
     let pg = Kind::Uuid.plain();
-    let malformed = Misfit::Malformed { class: value.class(), pg };
-    match value {
-        Storage::Blob(bytes) => bytes.try_into().map_err(|_| malformed),
-        // PostgreSQL reads no `urn:uuid:`.
-        Storage::Text(text) if text.len() <= 38 => {
-            let read = Uuid::try_parse_ascii(text).map_err(|_| malformed)?;
-            Ok(read.into_bytes())
-        }
-        Storage::Text(_) => Err(malformed),
-        other => Err(Misfit::Class { class: other.class(), pg }),
+    let read = match value {
+        Storage::Blob(bytes) => bytes.try_into().ok(),
+        Storage::Text(text) => std::str::from_utf8(text).ok().and_then(uuid_of_text),
+        other => return Err(Misfit::Class { class: other.class(), pg }),
+    };
+    read.ok_or(Misfit::Malformed { class: value.class(), pg })
+}
+
+/// Where the hyphens stand among 36 characters.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+fn uuid_of_text(text: &str) -> Option<[u8; 16]> {
+    let bare = text.strip_prefix('{').map_or(Some(text), |rest| rest.strip_suffix('}'))?;
+    let hex = match bare.len() {
+        32 => Cow::Borrowed(bare),
+        36 if HYPHENS.iter().all(|at| bare.as_bytes()[*at] == b'-') => bare.replace('-', "").into(),
+        _ => return None,
+    };
+    // A sign would pass as a digit's beginning.
+    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
     }
+    u128::from_str_radix(&hex, 16).ok().map(u128::to_be_bytes)
 }
 
 /// A UUID in a form.
 pub(super) fn uuid(form: UuidForm, bytes: &[u8]) -> Option<Owned> {
-    let uuid = Uuid::from_slice(bytes).ok()?;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes.try_into().ok()?));
+    let hyphened = || {
+        let mut text = hex.clone();
+        for at in HYPHENS {
+            text.insert(at, '-');
+        }
+        text
+    };
     let (text, upper) = match form {
         UuidForm::Blob => return Some(Owned::Blob(bytes.to_vec())),
-        UuidForm::Hyphens { upper } => (uuid.hyphenated().to_string(), upper),
-        UuidForm::Hex { upper } => (uuid.simple().to_string(), upper),
-        UuidForm::Braces { upper } => (uuid.braced().to_string(), upper),
+        UuidForm::Hyphens { upper } => (hyphened(), upper),
+        UuidForm::Hex { upper } => (hex, upper),
+        UuidForm::Braces { upper } => (format!("{{{}}}", hyphened()), upper),
     };
     Some(Owned::Text(if upper { text.to_ascii_uppercase() } else { text }.into()))
 }
