@@ -11,6 +11,7 @@
 //! No I/O, no clock.
 
 mod choose;
+pub mod codec;
 mod jsonb;
 mod numeric;
 
@@ -90,6 +91,47 @@ pub enum Misfit {
     /// PostgreSQL fields end at one gigabyte.
     #[error("value is larger than PostgreSQL's limit of 1 GB")]
     TooLarge,
+    /// The type would hold the value, but not the form it is written in.
+    #[error("value is not written in the form of its column")]
+    Form,
+    /// The value is none of the type's.
+    #[error("{class} is no {pg}")]
+    Malformed {
+        /// The value's storage class.
+        class: &'static str,
+        /// The target type.
+        pg: &'static str,
+    },
+    /// Beyond the type's limits.
+    #[error("value is out of range for {pg}")]
+    OutOfRange {
+        /// The target type.
+        pg: &'static str,
+    },
+    /// The type keeps fewer digits.
+    #[error("{pg} does not keep all digits of the value")]
+    Inexact {
+        /// The target type.
+        pg: &'static str,
+    },
+    /// More characters than declared.
+    #[error("text is longer than {limit} characters")]
+    TooLong {
+        /// How many the type takes.
+        limit: u32,
+    },
+    /// `char(n)` does not tell spaces at the end from none.
+    #[error("text ends in spaces that character(n) does not keep")]
+    TrailingSpaces,
+    /// No such label.
+    #[error("text is no label of the enum")]
+    Label,
+    /// PostgreSQL turns the second 60 into the next minute.
+    #[error("time has a second 60")]
+    LeapSecond,
+    /// The column's times name no zone, and neither does the configuration.
+    #[error("time names no zone")]
+    NoZone,
 }
 
 /// Largest field PostgreSQL takes; one message must stay below 1 GiB with its neighbours

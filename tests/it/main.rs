@@ -12,6 +12,7 @@ mod server;
 mod generator;
 mod reference;
 
+mod codec;
 mod ddl;
 mod golden;
 
