@@ -198,7 +198,8 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     // Before a PostgreSQL is made for it: is there a database at all?
     drop(Source::open(&path)?);
     let schema = file.target_schema(&args.target);
-    let (target, cluster) = target_of(file.clone(), args.target.clone(), path.clone(), Private::Make).await?;
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path.clone(), Private::Make).await?;
     if let Some(cluster) = &cluster {
         // A private PostgreSQL has no password that this could show.
         let psql = cluster.psql(ROLE);
@@ -250,7 +251,8 @@ pub(crate) fn stop_on_signals(say: &'static str) -> Result<Stop, Report> {
 async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
     let source = SourceThread::open(path.clone()).await?;
-    let (target, cluster) = target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
     let (client, _) =
         connect::connect(&target, "lite2pg status").await.map_err(target::Error::from)?;
     let status = status::read(&source, &client).await?;
@@ -269,7 +271,8 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
     let schema = file.target_schema(&args.target);
     if args.finalise {
         let source = SourceThread::open(path.clone()).await?;
-        let (target, cluster) = target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
+        let (target, cluster) =
+            target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
         let (client, _) =
             connect::connect(&target, "lite2pg schema").await.map_err(target::Error::from)?;
         let outcome = daemon::finalise::finalise(&source, &client, &schema).await?;
