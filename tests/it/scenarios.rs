@@ -5,7 +5,8 @@
 //! `schema.sql` makes the file, `changes.sql` writes to it in parts that lines of `-- then` divide,
 //! and `fails.txt`, if it is there, lists what cannot be carried over, one per line:
 //! `table NAME: …` for a table without a counterpart, `row TABLE KEY COLUMN: …` for a row in
-//! quarantine, where the reason may be cut short. What it does not list must be equal, and what it lists must have been reported.
+//! quarantine, where the reason may be cut short. What it does not list must be equal, and what it
+//! lists must have been reported.
 //!
 //! Each scenario runs twice. *Step by step*: copy, stream, and compare after every part, restart,
 //! run once more, finalise, uninstall. *In haste*: all parts follow one another while the first
