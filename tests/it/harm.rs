@@ -295,8 +295,13 @@ fn trace(scene: &Scene) -> String {
         .expect("strace is installed (deploy/setup.sh does that)");
     let children = format!("/proc/{0}/task/{0}/children", strace.id());
     let child = wait_until(LIMIT, || {
+        // strace has short-lived children of its own, by which it finds out what the kernel can do.
         let listed = std::fs::read_to_string(&children).ok()?;
-        listed.split_ascii_whitespace().next()?.parse().ok().map(Pid::from_raw)
+        let is_ours = |pid: &&str| {
+            std::fs::read_link(format!("/proc/{pid}/exe"))
+                .is_ok_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_lite2pg")))
+        };
+        listed.split_ascii_whitespace().find(is_ours)?.parse().ok().map(Pid::from_raw)
     });
     let child = child.expect("strace starts the product");
     let target = scene.target();
