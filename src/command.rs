@@ -12,7 +12,7 @@ use crate::daemon::{self, Ended, Stop};
 use crate::error::{Exit, Report};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
-use crate::target::conninfo::ConnInfo;
+use crate::target::conninfo::{self, ConnInfo};
 use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
 use crate::{assess, demo, report, status, terminal};
@@ -207,6 +207,7 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
             "no target is named, so a private PostgreSQL is used; while this runs: {psql}"
         );
     }
+    say_about(args.target.target.as_deref(), &target);
     let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
     let outcome = run_until_told(config).await;
     release(cluster).await?;
@@ -217,6 +218,23 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
                 .hint("Run it again: it goes on where it stopped."))
         }
         Ended::Stopped => Ok(Exit::Yes),
+    }
+}
+
+/// What an operator should know about how the target was named, once.
+fn say_about(flag: Option<&str>, target: &ConnInfo) {
+    if flag.is_some_and(|flag| conninfo::redact(flag) != flag) {
+        tracing::warn!(
+            "every user of this machine can read the password in --target; DATABASE_URL, PGPASSWORD \
+             and ~/.pgpass are not shown to others"
+        );
+    }
+    for warning in &target.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !target.set_aside.is_empty() {
+        let parameters = target.set_aside.join(", ");
+        tracing::info!(parameters, "these parameters of the URL are another program's; not used");
     }
 }
 

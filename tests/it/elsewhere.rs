@@ -80,3 +80,18 @@ fn a_question_about_a_private_server_that_was_never_made_makes_none() {
     }
     assert!(!state.exists(), "nothing was made");
 }
+
+#[test]
+fn how_the_target_was_named_is_remarked_upon_once() {
+    let (_directory, file) = source_with_a_row();
+    let target = TestDatabase::create();
+    let joint = if target.url().contains('?') { '&' } else { '?' };
+    let url = format!("{}{joint}password=s3cret&schema=shop", target.url());
+    let said = Launch::catch_up(&file, &url).finish().expect_code(0).stderr;
+    let count = |part: &str| said.matches(part).count();
+    assert_eq!(count("can read the password in --target"), 1, "{said}");
+    assert_eq!(count("parameters=\"schema\""), 1, "{said}");
+    assert_eq!(count("s3cret"), 0, "{said}");
+    let quiet = Launch::catch_up(&file, target.url()).finish().expect_code(0).stderr;
+    assert!(!quiet.contains("WARN"), "{quiet}");
+}
