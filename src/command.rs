@@ -225,8 +225,8 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
 fn say_about(flag: Option<&str>, target: &ConnInfo) {
     if flag.is_some_and(|flag| conninfo::redact(flag) != flag) {
         tracing::warn!(
-            "every user of this machine can read the password in --target; DATABASE_URL, PGPASSWORD \
-             and ~/.pgpass are not shown to others"
+            "every user of this machine can read the password in --target; DATABASE_URL, \
+             PGPASSWORD and ~/.pgpass are not shown to others"
         );
     }
     for warning in &target.warnings {

@@ -161,7 +161,14 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
             () = stop.outstayed() => return Ok(Ended::Stopped),
         };
         let outcome = match outcome {
-            Err(Error::Source(error)) => Err(run.explain(error).await?),
+            Err(Error::Source(error)) => {
+                let error = run.explain(error).await?;
+                if let Error::Source(source::Error::Lineage(source::Broken::ChangelogGone)) = error
+                {
+                    run.free_application().await?;
+                }
+                Err(error)
+            }
             outcome => outcome,
         };
         let pause = match outcome {
@@ -265,6 +272,17 @@ impl Run {
             })
             .await?;
         Ok(explained.into())
+    }
+
+    /// Somebody dropped the changelog: the application comes first.
+    async fn free_application(&self) -> Result<(), Error> {
+        if self.source.run(source::triggers::remove_stranded).await? {
+            tracing::error!(
+                "the changelog was dropped and every write of the application failed; \
+                 the triggers are taken out"
+            );
+        }
+        Ok(())
     }
 
     /// A session got somewhere; the next failure is the first again.

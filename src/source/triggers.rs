@@ -365,14 +365,43 @@ fn compiles(conn: &Connection, table: &Table) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
+/// Removes our triggers if the changelog that they write to is not there: until then every write to
+/// a captured table fails. Returns whether that was so.
+///
+/// A crash leaves all of it or none.
+pub fn remove_stranded(source: &mut Source) -> Result<bool, Error> {
+    let is_stranded: bool = source
+        .conn
+        .query_row(
+            "select exists (select 1 from sqlite_schema
+                             where type = 'trigger' and substr(name, 1, 9) = ?1)
+                and not exists (select 1 from sqlite_schema
+                                 where type = 'table' and name = ?2)",
+            [OURS, "_lite2pg_changelog"],
+            |row| row.get(0),
+        )
+        .map_err(Error::sqlite("look for triggers without a changelog"))?;
+    if is_stranded {
+        uninstall(source)?;
+    }
+    Ok(is_stranded)
+}
+
 /// Removes every trigger and table of ours; `sqlite_schema` is then as it was before.
 ///
 /// Returns how many objects went. A crash leaves all of it or none.
 pub fn uninstall(source: &mut Source) -> Result<usize, Error> {
     let doing = "uninstall";
     source.conn.busy_timeout(WRITE_BUSY_MAX).map_err(Error::sqlite(doing))?;
-    let transaction = source
-        .conn
+    let outcome = uninstall_in_one_transaction(&mut source.conn);
+    super::wait_as_reader(&mut source.conn).map_err(Error::sqlite(doing))?;
+    source.schema_version = None;
+    outcome
+}
+
+fn uninstall_in_one_transaction(conn: &mut Connection) -> Result<usize, Error> {
+    let doing = "uninstall";
+    let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite(doing))?;
     let ours: Vec<(String, String)> = transaction
@@ -392,7 +421,6 @@ pub fn uninstall(source: &mut Source) -> Result<usize, Error> {
     }
     failpoint::hit(failpoint::UNINSTALL_BEFORE_COMMIT);
     transaction.commit().map_err(Error::sqlite(doing))?;
-    source.schema_version = None;
     Ok(ours.len())
 }
 

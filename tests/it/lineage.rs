@@ -735,3 +735,21 @@ fn a_ledger_that_is_lost_under_a_live_run_stops_it() {
         assert_eq!(before, pair.dump(), "the target was touched: {ended}");
     }
 }
+
+/// Triggers without their changelog would fail every write of the application.
+#[test]
+fn a_changelog_dropped_under_a_live_run_stops_it_and_sets_the_application_free() {
+    let pair = Pair::in_step("wal");
+    let ended = pair.assert_live_stops(4, &["the changelog is gone", CHOICES], || {
+        pair.source("drop table _lite2pg_changelog");
+    });
+    assert!(ended.stderr.contains("the triggers are taken out"), "{ended}");
+    let left: Option<i64> = ask(
+        &pair.file,
+        "select count(*) from sqlite_schema where type = 'trigger' and name glob '_lite2pg_*'",
+    );
+    assert_eq!(left, Some(0));
+    pair.write();
+    // What is written from then on is not captured, so replication does not just go on.
+    pair.assert_stops(4, &["the changelog is gone", CHOICES]);
+}
