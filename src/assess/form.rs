@@ -1,7 +1,7 @@
 //! What a text looks like: date, number, UUID, JSON, … or nothing in particular.
 //!
 //! [`Form::of`] looks at one text and says the one form that describes it best; which type a
-//! column of such texts could have is decided in [`super::judge`]. A form is about the letters
+//! column of such texts could have is decided in [`mod@super::judge`]. A form is about the letters
 //! only: whether `0001` is a number or a code is for the judge, so it is a form of its own.
 //!
 //! Pure. Most texts are told from their first byte and their length, so a look costs some tens of

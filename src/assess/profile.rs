@@ -5,7 +5,7 @@
 //! it, so that a finding can name rows. Profiles of two stretches of a table [merge] into the
 //! profile of both. Memory is bounded whatever the table: some kilobytes a column.
 //!
-//! Pure. No judgement here: what the counts mean is in [`super::judge`].
+//! Pure. No judgement here: what the counts mean is in [`mod@super::judge`].
 //!
 //! [merge]: Profile::merge
 

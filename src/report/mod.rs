@@ -1,7 +1,7 @@
 //! An assessment for people: on a terminal, as one HTML file, as settings to review.
 //!
 //! Names and keys come from somebody's database and may hold anything. On a terminal control
-//! characters become visible; in HTML everything is escaped ([`html`]); in TOML every name is a
+//! characters become visible; in HTML everything is escaped ([`mod@html`]); in TOML every name is a
 //! quoted key. JSON is the assessment itself, written by the caller.
 
 mod html;
