@@ -1,7 +1,7 @@
 //! What `assess` says: the whole report as data, as `--json` prints it.
 //!
-//! The keys are stable and documented in docs/assess.md. No judgement here: [`mod@super::judge`] fills
-//! it in, [`crate::report`] shows it.
+//! The keys are stable and documented in docs/assess.md. No judgement here: [`mod@super::judge`]
+//! fills it in, [`crate::report`] shows it.
 
 use std::collections::BTreeMap;
 
