@@ -46,6 +46,10 @@ impl fmt::Display for Literal<'_> {
 /// The names we own on the source all begin with this.
 pub const OURS: &str = "_lite2pg_";
 
+/// What a rowid answers to, unless a column has the name
+/// (<https://www.sqlite.org/lang_createtable.html#rowid>).
+pub const ROWID_NAMES: [&str; 3] = ["rowid", "_rowid_", "oid"];
+
 /// The hidden key column on the target for tables that nothing else can name.
 pub const HIDDEN_ROWID: &str = "_lite2pg_rowid";
 

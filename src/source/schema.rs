@@ -24,7 +24,7 @@ use sqlite3_parser::ast::{
 use crate::grammar::{self, dequote};
 use crate::table::{
     Affinity, Check, Column, ForeignKey, Generated, Ident, Index, IndexColumn, IndexOrigin,
-    IndexTerm, Key, OURS, Table, View,
+    IndexTerm, Key, OURS, ROWID_NAMES, Table, View,
 };
 
 /// What the source holds.
@@ -443,9 +443,8 @@ impl<'conn> Reader<'conn> {
             checks: text.map(|text| text.checks.clone()).unwrap_or_default(),
         };
         if !kind.without_rowid {
-            table.rowid_name = ["rowid", "_rowid_", "oid"]
-                .into_iter()
-                .find(|name| table.column_index(name).is_none());
+            table.rowid_name =
+                ROWID_NAMES.into_iter().find(|name| table.column_index(name).is_none());
         }
         table.foreign_keys = match self.foreign_keys(&table, text)? {
             Ok(foreign_keys) => foreign_keys,

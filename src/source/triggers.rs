@@ -6,7 +6,7 @@
 //!
 //! Begin with [`install`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -15,7 +15,7 @@ use super::schema::Catalog;
 use super::{Error, Source};
 use crate::change::{Lineage, Place, TableId};
 use crate::failpoint;
-use crate::table::{Ident, IndexTerm, Key, Literal, OURS, Table};
+use crate::table::{Ident, IndexTerm, Key, Literal, OURS, ROWID_NAMES, Table};
 
 /// The layout of our tables; a newer one is refused.
 const FORMAT: i64 = 1;
@@ -352,16 +352,20 @@ fn renew_outdated(
     Ok(outdated.into_iter().map(|(table, ..)| table.name.clone()).collect())
 }
 
-/// Compiles, without running them, the statements that fire the triggers of a table.
+/// Compiles, without running them, the statements that fire the triggers of a table. The update
+/// sets everything that can be set, so that it fires those as well that wait for a column.
 fn compiles(conn: &Connection, table: &Table) -> Result<(), rusqlite::Error> {
     let name = table.ident();
-    let column = table.columns.iter().find(|column| column.generated.is_none());
     conn.prepare(&format!("insert into {name} default values"))?;
     conn.prepare(&format!("delete from {name}"))?;
-    if let Some(column) = column {
-        let column = Ident::new(&column.name);
-        conn.prepare(&format!("update {name} set {column} = {column}"))?;
-    }
+    let settable = (0..table.columns.len())
+        .filter(|column| table.columns[*column].generated.is_none())
+        .map(|column| column_name(table, column));
+    let assignments: Vec<String> = settable
+        .chain(table.rowid_name.map(str::to_owned))
+        .map(|column| format!("{column} = {column}"))
+        .collect();
+    conn.prepare(&format!("update {name} set {}", assignments.join(", ")))?;
     Ok(())
 }
 
@@ -454,15 +458,25 @@ pub fn render(table: &Table, id: TableId) -> Vec<Trigger> {
         make(
             REKEY,
             "rekey",
-            &[("key_changed", &key_changed(table)), ("incoming_key", &incoming_key(table))],
+            &[
+                ("event", &update_of(table, key_columns(table))),
+                ("key_changed", &key_changed(table)),
+                ("incoming_key", &incoming_key(table)),
+            ],
         ),
         make(UPDATE, "update", &[]),
     ];
-    for event in ["insert", "update"] {
-        let statements = collisions(table, event, &common);
+    for (action, event) in
+        [("insert", "insert".to_owned()), ("update", update_of(table, colliding_columns(table)))]
+    {
+        let statements = collisions(table, action, &common);
         if !statements.is_empty() {
-            let action = format!("collide_{event}");
-            triggers.push(make(COLLIDE, &action, &[("event", event), ("statements", &statements)]));
+            let action = format!("collide_{action}");
+            triggers.push(make(
+                COLLIDE,
+                &action,
+                &[("event", &event), ("statements", &statements)],
+            ));
         }
     }
     triggers.sort_by(|one, other| one.name.cmp(&other.name));
@@ -515,6 +529,54 @@ fn column_name(table: &Table, column: usize) -> String {
 
 fn key_exprs(table: &Table, prefix: &str) -> String {
     key_terms(table).iter().map(|term| format!("{prefix}{term}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The event of a trigger that is of use only to an update that says it sets one of `columns`, or
+/// the rowid; for most updates SQLite then does not even compile it. Every update where `columns`
+/// is `None`.
+///
+/// The list is compared with the names that the update uses, so the rowid is in it under each of
+/// its names: `set rowid = 1` does not name the column that is its alias. An upsert and a cascade
+/// name their columns as well.
+fn update_of(table: &Table, columns: Option<BTreeSet<usize>>) -> String {
+    let Some(columns) = columns else { return "update".to_owned() };
+    let mut names: Vec<String> =
+        columns.into_iter().map(|column| column_name(table, column)).collect();
+    if !table.without_rowid {
+        let is_free = |name: &&str| table.column_index(name).is_none();
+        names.extend(ROWID_NAMES.into_iter().filter(is_free).map(str::to_owned));
+    }
+    if names.is_empty() {
+        return "update".to_owned();
+    }
+    format!("update of {}", names.join(", "))
+}
+
+/// The columns without which no update moves a row to another key; `None` if others do too.
+fn key_columns(table: &Table) -> Option<BTreeSet<usize>> {
+    let columns: BTreeSet<usize> = table.key_columns().into_iter().collect();
+    columns.iter().all(|column| table.columns[*column].generated.is_none()).then_some(columns)
+}
+
+/// The columns without which no update collides with another row; `None` if others do too, because
+/// an expression decides what collides: an indexed one, a partial index, a generated column.
+fn colliding_columns(table: &Table) -> Option<BTreeSet<usize>> {
+    let mut columns: BTreeSet<usize> = table.rowid_alias.into_iter().collect();
+    for index in table.indexes.iter().filter(|index| index.unique) {
+        if index.predicate.is_some() {
+            return None;
+        }
+        for column in &index.columns {
+            match column.term {
+                IndexTerm::Column(position) if table.columns[position].generated.is_none() => {
+                    columns.insert(position);
+                }
+                IndexTerm::Rowid => {}
+                IndexTerm::Column(_) | IndexTerm::Expr(_) => return None,
+            }
+        }
+    }
+    Some(columns)
 }
 
 /// The key that a row will have once it is stored.

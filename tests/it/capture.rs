@@ -327,6 +327,136 @@ fn a_row_removed_by_the_cascade_of_its_own_update_is_named() {
     assert_eq!(named, "2,6");
 }
 
+/// Schema with two rows of `t`, an update, the keys of `t` that it moves or removes.
+const WAYS_TO_NAME_A_COLUMN: &[(&str, &str, &str)] = &[
+    (PLAIN, "update t set ID = 9 where id = 2", "2,9"),
+    (PLAIN, "update t set rowid = 9 where id = 2", "2,9"),
+    (PLAIN, "update t set \"OID\" = 9 where id = 2", "2,9"),
+    (PLAIN, "update t set _rowid_ = 9 where id = 2", "2,9"),
+    (PLAIN, "update t set (a, id) = (0, 9) where id = 2", "2,9"),
+    (PLAIN, "update t set a = x.n, id = x.n from (select 9 n) x where id = 2", "2,9"),
+    (PLAIN, "insert into t values (2, 0) on conflict (id) do update set rowid = 9", "2,9"),
+    (PLAIN, "update or replace t set oid = 1 where id = 2", "1,2"),
+    (
+        "create table t (a); insert into t values (1), (2)",
+        "update t set oid = 9 where a = 2",
+        "2,9",
+    ),
+    (
+        "create table t (oid primary key not null, a); insert into t values (1, 1), (2, 2)",
+        "update t set oid = 9 where a = 2",
+        "2,9",
+    ),
+    (
+        "create table t (k text primary key not null, a); insert into t values ('1', 1), ('2', 2)",
+        "update or replace t set rowid = 1 where a = 2",
+        "1,2",
+    ),
+    (
+        "pragma foreign_keys = on; create table p (id integer primary key);
+         create table t (k primary key not null references p on update cascade);
+         insert into p values (1), (2); insert into t values (1), (2)",
+        "update p set rowid = 9 where id = 2",
+        "2,9",
+    ),
+    (
+        "create table t (a, k int as (a + 0) stored not null unique);
+         insert into t values (1), (2)",
+        "update t set a = 9 where a = 2",
+        "2",
+    ),
+    (UNIQUE, "update or replace t set U = 'a' where id = 2", "1,2"),
+    (UNIQUE, "update or replace t set u = null where id = 2", "1,2"),
+    (
+        "create table t (id integer primary key, u, a); insert into t values (1, 0, 1), (2, 0, 0);
+         create unique index x on t (u) where a > 0",
+        "update or replace t set a = 1 where id = 2",
+        "1,2",
+    ),
+    (
+        "create table t (id integer primary key, a); insert into t values (1, 1), (2, 2);
+         create unique index x on t (abs(a))",
+        "update or replace t set a = -1 where id = 2",
+        "1,2",
+    ),
+    (
+        "create table t (id integer primary key, a, g as (a / 2) unique);
+         insert into t values (1, 1), (2, 2)",
+        "update or replace t set a = 0 where id = 2",
+        "1,2",
+    ),
+    (
+        "create table t (a, b, u unique, primary key (a, b)) without rowid;
+         insert into t values (1, 1, 1), (2, 1, 2)",
+        "update or replace t set u = 1 where a = 2",
+        "1,2",
+    ),
+];
+
+const PLAIN: &str =
+    "create table t (id integer primary key, a); insert into t values (1, 1), (2, 2)";
+const UNIQUE: &str = "create table t (id integer primary key, u not null default 'a' unique);
+                      insert into t values (1, 'a'), (2, 'b')";
+
+/// The BEFORE triggers look at an update only if it says that it sets a column that matters, and
+/// there are many ways to say so.
+#[test]
+fn an_update_is_seen_under_whatever_name_it_sets_a_key_or_a_unique_column() {
+    for (schema, update, keys) in WAYS_TO_NAME_A_COLUMN {
+        let directory = tempfile::tempdir().expect("the temporary directory is writable");
+        let file = directory.path().join("source.db");
+        let connection = Connection::open(&file).expect("the directory is writable");
+        connection.execute_batch(schema).expect("the schema is valid");
+        lite2pg(&["install"], &file).unwrap_or_else(|error| panic!("{error}"));
+        connection.execute_batch(update).expect("the update is valid");
+        let named: String = connection
+            .query_row(
+                "select group_concat(k1) from (select distinct k1 from _lite2pg_changelog
+                  where tbl = (select id from _lite2pg_tables where name = 't') order by k1)",
+                [],
+                |row| row.get(0),
+            )
+            .expect("there are entries");
+        assert_eq!(named, *keys, "{schema}; {update}");
+    }
+}
+
+/// A renamed column is renamed in our triggers too, so that they stay what is wanted.
+#[test]
+fn a_renamed_column_of_the_key_is_still_seen() {
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = directory.path().join("source.db");
+    let connection = Connection::open(&file).expect("the directory is writable");
+    connection
+        .execute_batch(
+            "create table t (k int primary key not null, u unique);
+             insert into t values (1, 'a'), (2, 'b')",
+        )
+        .expect("the schema is valid");
+    lite2pg(&["install"], &file).unwrap_or_else(|error| panic!("{error}"));
+    connection
+        .execute_batch(
+            "alter table t rename column k to name; alter table t rename column u to v;
+             alter table t add column w; alter table t drop column w",
+        )
+        .expect("our triggers are in nobody's way");
+    let renamed = catalog(&connection);
+    lite2pg(&["install"], &file).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(catalog(&connection), renamed, "nothing was to be made anew");
+    connection
+        .execute_batch("update or replace t set v = 'a', name = 9 where name = 2")
+        .expect("the update is valid");
+    let named: String = connection
+        .query_row(
+            "select group_concat(k1) from (select distinct k1 from _lite2pg_changelog
+              where tbl <> 0 order by k1)",
+            [],
+            |row| row.get(0),
+        )
+        .expect("there are entries");
+    assert_eq!(named, "1,2,9");
+}
+
 /// What `install` adds, `uninstall` takes away again, to the last byte of the schema.
 #[test]
 fn uninstall_leaves_the_schema_as_it_was() {

@@ -17,7 +17,7 @@ begin
       from "t" where rowid = new.rowid;
 end;
 
-CREATE TRIGGER "_lite2pg_collide_update_t" before update on "t"
+CREATE TRIGGER "_lite2pg_collide_update_t" before update of "a", "b", rowid, _rowid_, oid on "t"
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1, k2)
     select 1, 'collide', julianday('now'), random(), "b", "a"
@@ -36,7 +36,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."b", new."a");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old."b" is not new."b" collate binary or old."a" is not new."a" collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of "a", "b", rowid, _rowid_, oid on "t" when old."b" is not new."b" collate binary or old."a" is not new."a" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1, k2)
     values (1, 'rekey', julianday('now'), random(), old."b", old."a");

@@ -22,7 +22,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new.rowid);
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old.rowid is not new.rowid collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of rowid, _rowid_, oid on "t" when old.rowid is not new.rowid collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old.rowid);

@@ -22,7 +22,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new._rowid_);
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old._rowid_ is not new._rowid_ collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of _rowid_, oid on "t" when old._rowid_ is not new._rowid_ collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old._rowid_);

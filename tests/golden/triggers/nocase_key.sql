@@ -20,7 +20,7 @@ begin
       from "t" where "a" collate "NOCASE" = new."a";
 end;
 
-CREATE TRIGGER "_lite2pg_collide_update_t" before update on "t"
+CREATE TRIGGER "_lite2pg_collide_update_t" before update of "a", rowid, _rowid_, oid on "t"
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     select 1, 'collide', julianday('now'), random(), "a"
@@ -42,7 +42,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."a");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old."a" is not new."a" collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of "a", rowid, _rowid_, oid on "t" when old."a" is not new."a" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old."a");

@@ -17,7 +17,7 @@ begin
       from "a ""b"" c" where "it's" collate "BINARY" = new."it's";
 end;
 
-CREATE TRIGGER "_lite2pg_collide_update_a ""b"" c" before update on "a ""b"" c"
+CREATE TRIGGER "_lite2pg_collide_update_a ""b"" c" before update of "select", "it's", rowid, _rowid_, oid on "a ""b"" c"
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     select 1, 'collide', julianday('now'), random(), "select"
@@ -36,7 +36,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."select");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_a ""b"" c" before update on "a ""b"" c" when old."select" is not new."select" collate binary
+CREATE TRIGGER "_lite2pg_rekey_a ""b"" c" before update of "select", rowid, _rowid_, oid on "a ""b"" c" when old."select" is not new."select" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old."select");

@@ -17,7 +17,7 @@ begin
       from "t" where "a" collate "NOCASE" = new."a";
 end;
 
-CREATE TRIGGER "_lite2pg_collide_update_t" before update on "t"
+CREATE TRIGGER "_lite2pg_collide_update_t" before update of "id", "a", rowid, _rowid_, oid on "t"
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     select 1, 'collide', julianday('now'), random(), "id"
@@ -36,7 +36,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."id");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old."id" is not new."id" collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of "id", rowid, _rowid_, oid on "t" when old."id" is not new."id" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old."id");

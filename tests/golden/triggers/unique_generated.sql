@@ -37,7 +37,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."id");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old."id" is not new."id" collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of "id", rowid, _rowid_, oid on "t" when old."id" is not new."id" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1)
     values (1, 'rekey', julianday('now'), random(), old."id");

@@ -22,7 +22,7 @@ begin
     values (1, 'insert', julianday('now'), random(), new."a", new."b");
 end;
 
-CREATE TRIGGER "_lite2pg_rekey_t" before update on "t" when old."a" is not new."a" collate binary or old."b" is not new."b" collate binary
+CREATE TRIGGER "_lite2pg_rekey_t" before update of "a", "b" on "t" when old."a" is not new."a" collate binary or old."b" is not new."b" collate binary
 begin
     insert into "_lite2pg_changelog" (tbl, op, at, token, k1, k2)
     values (1, 'rekey', julianday('now'), random(), old."a", old."b");
