@@ -276,7 +276,9 @@ fn the_role_that_is_offered_can_do_all_that_lite2pg_does() {
     });
     assert_eq!(held, "1y 2x 3z");
     if 150_000 <= version {
-        assert_eq!((keys, talk.as_str()), (1, ""), "foreign keys stay where they are");
+        let said: Vec<&str> =
+            talk.lines().filter(|line| !line.contains("the password in --target")).collect();
+        assert_eq!((keys, said), (1, Vec::new()), "foreign keys stay where they are");
     }
 }
 
