@@ -161,14 +161,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
             () = stop.outstayed() => return Ok(Ended::Stopped),
         };
         let outcome = match outcome {
-            Err(Error::Source(error)) => {
-                let error = run.explain(error).await?;
-                if let Error::Source(source::Error::Lineage(source::Broken::ChangelogGone)) = error
-                {
-                    run.free_application().await?;
-                }
-                Err(error)
-            }
+            Err(Error::Source(error)) => Err(run.explain(error).await?),
             outcome => outcome,
         };
         let pause = match outcome {
@@ -202,7 +195,13 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 run.look_again().await?;
                 Duration::ZERO
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if let Error::Source(source::Error::Lineage(source::Broken::ChangelogGone)) = error
+                {
+                    run.free_application().await;
+                }
+                return Err(error);
+            }
         };
         tokio::select! {
             () = stop.given() => return Ok(Ended::Stopped),
@@ -274,15 +273,20 @@ impl Run {
         Ok(explained.into())
     }
 
-    /// Somebody dropped the changelog: the application comes first.
-    async fn free_application(&self) -> Result<(), Error> {
-        if self.source.run(source::triggers::remove_stranded).await? {
-            tracing::error!(
+    /// Somebody dropped the changelog: the application comes first. Asked only once the file has
+    /// come to rest, so that nothing is written into one that is just being replaced.
+    async fn free_application(&self) {
+        match self.source.run(source::triggers::remove_stranded).await {
+            Ok(false) => {}
+            Ok(true) => tracing::error!(
                 "the changelog was dropped and every write of the application failed; \
                  the triggers are taken out"
-            );
+            ),
+            Err(error) => tracing::error!(
+                error = %crate::error::chain(&error),
+                "triggers without a changelog may be left; writes of the application then fail"
+            ),
         }
-        Ok(())
     }
 
     /// A session got somewhere; the next failure is the first again.
