@@ -300,7 +300,7 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
         return Ok(if outcome.refused == 0 { Exit::Yes } else { Exit::No });
     }
     let mut source = Source::open(&path)?;
-    let ddl = daemon::prepare::ddl_of(&mut source, &schema)?;
+    let ddl = daemon::prepare::ddl_of(&mut source, &schema, &file.overrides())?;
     if args.json {
         print_json(&ddl)?;
     } else {

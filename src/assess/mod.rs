@@ -65,7 +65,7 @@ pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Asse
         utf8: catalog.encoding == "UTF-8",
         types: &|table: &Table, column| {
             let at = position(table).expect("the plan asks for the tables it was given");
-            propose::default_type(table, column, &scanned.tables[at].columns[column])
+            propose::default_type(table, column, &scanned.tables[at].columns[column]).into()
         },
     });
     Ok(judge(&Evidence {

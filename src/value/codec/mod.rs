@@ -145,6 +145,11 @@ impl Codec {
         &self.form
     }
 
+    /// The column's policies.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
     /// What may not come back as it was; empty if everything does.
     pub fn losses(&self) -> &[Loss] {
         &self.losses
