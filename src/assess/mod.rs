@@ -28,10 +28,14 @@ use judge::{Evidence, judge};
 use outcome::Assessment;
 use scan::Scanned;
 
+use crate::overrides::Choice;
+use crate::source::copy::SAMPLE_ROWS;
 use crate::source::inspect::IntegrityCheck;
 use crate::source::{Error, Source, Survey};
 use crate::table::Table;
 use crate::target::ddl::{self, Request};
+use crate::value::codec::form::Form;
+use crate::value::codec::infer::Inference;
 
 /// What to look at, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +60,7 @@ pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Asse
     drop(source);
     let scanned = scan::scan(path, &survey, options.rows_per_second)?;
     let collisions = collisions(path, &survey, &scanned)?;
+    let forms = forms(path, &survey, &scanned, &collisions)?;
     let catalog = &survey.catalog;
     let position = |table: &Table| catalog.tables.iter().position(|other| other.name == table.name);
     let ddl = ddl::plan(&Request {
@@ -77,7 +82,62 @@ pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Asse
         scanned: &scanned,
         ddl: &ddl,
         collisions: &collisions,
+        forms: &forms,
     }))
+}
+
+/// By column: its form as the configuration says it, or why its type cannot be set.
+type Forms = HashMap<(String, usize), Result<Form, String>>;
+
+/// Finds the form of the columns that speak for another type, as a run would, and whether that type
+/// can be set at all.
+fn forms(
+    path: &Path,
+    survey: &Survey,
+    scanned: &Scanned,
+    collisions: &HashMap<(String, usize), Collisions>,
+) -> Result<Forms, Error> {
+    let mut source = Source::open_to_read(path)?;
+    let uses_django = judge::uses_django(&survey.catalog);
+    let mut found = Forms::new();
+    for (table, scan) in survey.catalog.tables.iter().zip(&scanned.tables) {
+        if scan.failed.is_some() || ddl::COLUMNS_MAX < table.columns.len() {
+            continue;
+        }
+        let mut wanted: HashMap<usize, (Choice, Inference)> = HashMap::new();
+        for (position, profile) in scan.columns.iter().enumerate() {
+            let collisions = collisions.get(&(table.name.clone(), position));
+            let proposal = propose::propose(table, position, profile, collisions, uses_django);
+            if proposal.is_another() {
+                match proposal.choice() {
+                    Ok(choice) => {
+                        let inference = choice.inference();
+                        wanted.insert(position, (choice, inference));
+                    }
+                    Err(error) => {
+                        let place = (table.name.clone(), position);
+                        found.insert(place, Err(error.to_string()));
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        source.look_at(table, SAMPLE_ROWS, &mut |position, value| {
+            if let Some((_, inference)) = wanted.get_mut(&position) {
+                inference.note(value);
+            }
+        })?;
+        for (position, (choice, inference)) in wanted {
+            let form = inference.best().map(|inferred| inferred.form);
+            let codec = choice.codec(table, position, form);
+            let outcome = codec.map(|codec| codec.form().clone());
+            let outcome = outcome.map_err(|error| crate::error::chain(&error));
+            found.insert((table.name.clone(), position), outcome);
+        }
+    }
+    Ok(found)
 }
 
 /// Looks again at the unique columns whose proposed type could make values equal.

@@ -19,6 +19,7 @@ use super::form::{Form, Stamp, Zone};
 use super::profile::{EPOCH_UNITS, EpochUnit, Profile, SCALE_MONEY_MAX};
 use super::proposal::{Alternative, Misfits, Proposal, Setting, grouped};
 use crate::table::{Affinity, Column, Table};
+use crate::value::codec::policy::Loss;
 use crate::value::{PgType, Seen, Storage};
 
 /// A type is proposed if it holds at least this many of a hundred values; the others are listed.
@@ -85,6 +86,27 @@ pub fn propose(
     };
     proposal.alternatives.extend(case.alternatives(&proposal.pg));
     proposal
+}
+
+/// The default type, where what the values speak for cannot be set; `instead` says why.
+pub fn keep_default(
+    table: &Table,
+    position: usize,
+    profile: &Profile,
+    instead: Alternative,
+) -> Proposal {
+    let pg = default_type(table, position, profile);
+    let misfits = default_misfits(pg, &table.columns[position], profile);
+    Proposal {
+        default_type: pg.sql().to_owned(),
+        pg: pg.sql().to_owned(),
+        values: profile.values(),
+        fits: profile.values() - misfits.iter().map(|misfit| misfit.count).sum::<u64>(),
+        misfits,
+        evidence: format!("{} cannot be set: {}", instead.pg, instead.why),
+        alternatives: vec![instead],
+        ..Proposal::default()
+    }
 }
 
 /// The type that create mode chooses once it has seen all values.
@@ -333,7 +355,7 @@ impl Case<'_> {
         let of = self.not_empty();
         if Self::is_most(dates, of) {
             let mut found = self.only_texts("date", &[Form::Date], "are ISO dates");
-            found.form = Some("YYYY-MM-DD".to_owned());
+            found.written_as = Some("YYYY-MM-DD".to_owned());
             return Some(found);
         }
         if Self::is_most(times, of) {
@@ -379,7 +401,7 @@ impl Case<'_> {
         let mut stamps = texts.stamps.clone();
         stamps.sort_by_key(|(stamp, count)| (std::cmp::Reverse(*count), *stamp));
         let Some((main, _)) = stamps.first() else { return };
-        found.form = Some(main.pattern());
+        found.written_as = Some(main.pattern());
         let ways = stamps.len() + usize::from(0 < texts.other_stamps);
         if 9 < main.fraction || stamps.iter().any(|(stamp, _)| 6 < stamp.fraction) {
             found.policies.insert("precision", Setting::Word("round"));
@@ -416,7 +438,7 @@ impl Case<'_> {
                 ("36 characters", vec![Form::Uuid, Form::UuidUpper])
             };
             let mut found = self.only_texts("uuid", &forms, "are UUIDs of 36 characters");
-            found.form = Some(form.to_owned());
+            found.written_as = Some(form.to_owned());
             if 1 < forms.len() {
                 found.policies.insert("forms", Setting::Word("any"));
                 add_loss(&mut found, "some have capitals, which uuid does not keep");
@@ -426,7 +448,7 @@ impl Case<'_> {
         let is_char_32 = self.declared.replace(' ', "") == "CHAR(32)";
         if Self::is_most(texts.form(Form::Hex32).count, of) && (hint || is_char_32) {
             let mut found = self.only_texts("uuid", &[Form::Hex32], "are 32 hexadecimal digits");
-            found.form = Some("32 digits".to_owned());
+            found.written_as = Some("32 digits".to_owned());
             return Some(found);
         }
         let blobs = &self.profile.blobs;
@@ -439,7 +461,7 @@ impl Case<'_> {
                 Misfits::of("reals", &self.profile.reals.all),
             ]);
             let mut found = self.found("uuid", sixteen, rest, "are blobs of 16 bytes");
-            found.form = Some("16 bytes".to_owned());
+            found.written_as = Some("16 bytes".to_owned());
             return Some(found);
         }
         None
@@ -464,7 +486,7 @@ impl Case<'_> {
                 Misfits::of("blobs", &profile.blobs.all),
             ]);
             let mut found = self.found("boolean", both, rest, "are 0 or 1");
-            found.form = Some("0 and 1".to_owned());
+            found.written_as = Some("0 and 1".to_owned());
             if self.is_checked_boolean {
                 found.evidence.push_str("; a CHECK says so");
             }
@@ -473,7 +495,7 @@ impl Case<'_> {
         let words = profile.texts.form(Form::BooleanWord).count;
         if Self::is_most(words, of) && profile.distinct.estimate() <= 3 {
             let mut found = self.only_texts("boolean", &[Form::BooleanWord], "are boolean words");
-            found.form = Some("words".to_owned());
+            found.written_as = Some("words".to_owned());
             return Some(found);
         }
         None
@@ -502,6 +524,7 @@ impl Case<'_> {
             rest.push(Misfits::of("reals", &profile.reals.all));
         }
         let mut found = self.found("jsonb", fits, rest, what);
+        found.accept.push(Loss::JsonText);
         if let Some(nul) = Misfits::of("JSON with \\u0000, which jsonb refuses", &texts.json_nul) {
             found.evidence.push_str(&format!("; {}", nul.sentence()));
             found.fits = found.fits.saturating_sub(nul.count);
@@ -528,7 +551,7 @@ impl Case<'_> {
         ]);
         let what = format!("are integers, {} since 1970", unit_words(unit));
         let mut found = self.found("timestamptz", integers.all.count, rest, &what);
-        found.form = Some(unit_form(unit).to_owned());
+        found.written_as = Some(unit_form(unit).to_owned());
         if let Some(odd) = Misfits::of("integers before 1990 or after 2100", &integers.no_epoch) {
             found.evidence.push_str(&format!("; look at them: {}", odd.sentence()));
         }

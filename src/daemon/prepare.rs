@@ -16,6 +16,7 @@ use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
 use crate::overrides::{self, Choice, Overrides};
 use crate::source::changelog::Plan;
+use crate::source::copy::SAMPLE_ROWS;
 use crate::source::thread::SourceThread;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
@@ -27,10 +28,6 @@ use crate::value::codec::form::Form;
 use crate::value::codec::infer::Inference;
 use crate::value::codec::policy::Policies;
 use crate::value::{ColumnType, PgType, Seen};
-
-/// Rows looked at, at either end of a table, before its columns get their types. Values further
-/// in that do not fit widen the type while the table is copied.
-const SAMPLE_ROWS: usize = 10_000;
 
 /// What the rest of a session works with.
 pub(crate) struct Session {

@@ -93,6 +93,10 @@ pub struct Slice<'a> {
     pub place: Option<&'a Place>,
 }
 
+/// Rows looked at, at either end of a table, before its columns get their types and forms. Values
+/// further in that do not fit widen the type while the table is copied, where it was not set.
+pub const SAMPLE_ROWS: usize = 10_000;
+
 /// A table is split into lanes when its rowids span more than this.
 const LANE_ROWIDS_MIN: i64 = 200_000;
 

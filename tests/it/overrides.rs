@@ -400,6 +400,107 @@ fn types_that_only_the_target_knows_arrive_by_their_catalog_or_its_cast() {
 }
 
 #[test]
+fn what_assess_writes_is_taken_and_every_value_arrives_in_those_types() {
+    let pair = Pair::with(
+        "create table django_migrations (id integer primary key, app text, name text,
+                                         applied datetime);
+         create table author (
+             id integer not null primary key autoincrement,
+             uid char(32) not null unique,
+             is_staff bool not null,
+             joined datetime not null,
+             born date null,
+             rating real null,
+             fee decimal(10,2) not null,
+             profile text not null check (json_valid(profile)),
+             created integer not null,
+             name varchar(40) not null);
+         with recursive n(i) as (values (1) union all select i + 1 from n where i < 3000)
+         insert into author
+         select i, lower(hex(randomblob(16))), i % 2,
+                datetime(1600000000 + i * 7919, 'unixepoch') ||
+                    case when i % 10 = 0 then '' else printf('.%06d', i * 331) end,
+                case when i % 3 then date(i * 86400, 'unixepoch') end,
+                i / 8.0, i * 0.25, json_object('n', i, 'tags', json_array('a', i)),
+                1600000000 + i, 'name ' || i
+           from n",
+    );
+    let written = pair.directory.path().join("types.toml");
+    Launch::new("assess")
+        .arg("--source")
+        .arg(pair.file())
+        .arg("--write-overrides")
+        .arg(&written)
+        .finish()
+        .expect_code(0);
+    let settings = std::fs::read_to_string(&written).expect("it was written");
+    // What loses something is off until it is chosen: here by taking the # away.
+    let uncommented = |block: &str| -> String {
+        let is_setting = |line: &str| {
+            ["[columns", "type = \"jsonb\"", "form = ", "accept = "]
+                .iter()
+                .any(|setting| line.starts_with(setting))
+        };
+        block
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect()
+    };
+    let chosen: String = settings
+        .split_inclusive("\n\n")
+        .map(|block| match block.contains("\n# type = \"jsonb\"\n") {
+            true => uncommented(block),
+            false => block.to_owned(),
+        })
+        .collect();
+    assert_ne!(chosen, settings, "jsonb loses something, so it is off");
+    pair.catch_up(&settings).expect_code(0);
+    pair.catch_up(&chosen).expect_code(0);
+    let types = pair.ask(COLUMN_TYPES);
+    for wanted in [
+        "author.uid uuid",
+        "author.is_staff boolean",
+        "author.joined timestamp with time zone",
+        "author.born date",
+        "author.fee numeric(10,2)",
+        "author.profile jsonb",
+        "author.created timestamp with time zone",
+        "author.name text",
+    ] {
+        assert!(types.iter().any(|found| found == wanted), "{wanted}: {types:#?}\n{settings}");
+    }
+    assert_eq!(pair.quarantine(), [""; 0]);
+    let source = Connection::open(pair.file()).expect("open the source");
+    let rows = |sql: &str| -> Vec<String> {
+        let mut statement = source.prepare(sql).expect("it is valid");
+        let rows = statement.query_map([], |row| row.get(0)).expect("it runs");
+        rows.collect::<Result<_, _>>().expect("texts")
+    };
+    let left = rows(
+        "select concat_ws('|', id, uid, is_staff, joined, born, fee * 100, created,
+                          profile ->> 'n', profile ->> '$.tags[1]') from author order by id",
+    );
+    let right = pair.ask(
+        "select concat_ws('|', id, replace(uid::text, '-', ''), is_staff::int,
+                          joined at time zone 'UTC', born, (fee * 100)::float8,
+                          extract(epoch from created)::bigint, profile ->> 'n',
+                          profile -> 'tags' ->> 1) from public.author order by id",
+    );
+    assert_eq!(left.len(), right.len());
+    for (left, right) in left.iter().zip(&right) {
+        let trimmed = |row: &String| -> Vec<String> {
+            let is_fraction = |part: &str| part.contains(':') && part.contains('.');
+            row.split('|')
+                .map(|part| if is_fraction(part) { part.trim_end_matches('0') } else { part })
+                .map(|part| part.trim_end_matches(".0").to_owned())
+                .collect()
+        };
+        assert_eq!(trimmed(left), trimmed(right));
+    }
+}
+
+#[test]
 fn a_crash_in_the_copy_of_set_types_loses_and_doubles_nothing() {
     let pair = Pair::with(
         "create table big (id char(32) primary key, at datetime, flag bool);
