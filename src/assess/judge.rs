@@ -515,6 +515,14 @@ impl Judge<'_> {
     fn column(&mut self, table: &Table, position: usize, profile: &Profile) {
         let column = &table.columns[position];
         let about = About::column(table, column);
+        if let Some(codec) = &profile.codec {
+            for (reason, rare) in &profile.refused {
+                if let Some(misfit) = Misfits::of(&reason.to_string(), rare) {
+                    self.misfit(&about, &codec.target().name, &misfit);
+                }
+            }
+            return;
+        }
         let pg = default_type(table, position, profile);
         for misfit in default_misfits(pg, column, profile) {
             self.misfit(&about, pg.sql(), &misfit);

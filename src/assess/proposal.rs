@@ -15,6 +15,8 @@ use crate::value::codec::policy::{Loss, Policies};
 pub struct Proposal {
     /// The type that create mode takes without any setting.
     pub default_type: String,
+    /// The configuration sets the type already.
+    pub is_set: bool,
     /// The type that the values speak for.
     #[serde(rename = "type")]
     pub pg: String,

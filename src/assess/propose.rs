@@ -10,17 +10,20 @@
 //! Rules of thumb are kept narrow: a proposal needs [`SHARE`] of the values, and where a value's
 //! form could be an accident (0 and 1, a number of ten digits), a hint in name or declaration.
 //!
+//! The file is long because each type's rule is a few lines beside the others it competes with.
+//!
 //! Pure. Begin with [`propose`].
 
 use std::collections::BTreeMap;
 
 use super::collide::Collisions;
 use super::form::{Form, Stamp, Zone};
-use super::profile::{EPOCH_UNITS, EpochUnit, Profile, SCALE_MONEY_MAX};
+use super::profile::{EPOCH_UNITS, EpochUnit, Profile, Rare, SCALE_MONEY_MAX};
 use super::proposal::{Alternative, Misfits, Proposal, Setting, grouped};
 use crate::table::{Affinity, Column, Table};
+use crate::value::codec::Codec;
 use crate::value::codec::policy::Loss;
-use crate::value::{PgType, Seen, Storage};
+use crate::value::{Misfit, PgType, Seen, Storage};
 
 /// A type is proposed if it holds at least this many of a hundred values; the others are listed.
 const SHARE: u64 = 95;
@@ -47,6 +50,9 @@ pub fn propose(
     collisions: Option<&Collisions>,
     uses_django: bool,
 ) -> Proposal {
+    if let Some(codec) = &profile.codec {
+        return as_set(table, position, profile, codec);
+    }
     let column = &table.columns[position];
     let default_type = default_type(table, position, profile);
     let case = Case {
@@ -86,6 +92,39 @@ pub fn propose(
     };
     proposal.alternatives.extend(case.alternatives(&proposal.pg));
     proposal
+}
+
+/// What is to be said of a column whose type the configuration sets.
+fn as_set(table: &Table, position: usize, profile: &Profile, codec: &Codec) -> Proposal {
+    let of = |(misfit, rare): &(Misfit, Rare)| Misfits::of(&misfit.to_string(), rare);
+    let misfits: Vec<Misfits> = profile.refused.iter().filter_map(of).collect();
+    let values = profile.values();
+    let fits = values - misfits.iter().map(|misfit| misfit.count).sum::<u64>();
+    let mut evidence = "set by the configuration; ".to_owned();
+    evidence.push_str(&match fits == values {
+        true => format!("all {} fit", counted(values)),
+        false => format!("{} of {} fit", grouped(fits), counted(values)),
+    });
+    for misfit in &misfits {
+        evidence.push_str(&format!(
+            "; {}: {}",
+            misfit.what,
+            super::proposal::rows(misfit.count, &misfit.keys)
+        ));
+    }
+    let losses: Vec<String> = codec.losses().iter().map(ToString::to_string).collect();
+    Proposal {
+        default_type: default_type(table, position, profile).sql().to_owned(),
+        is_set: true,
+        pg: codec.target().name.clone(),
+        form: Some(codec.form().clone()),
+        values,
+        fits,
+        misfits,
+        lossy: (!losses.is_empty()).then(|| losses.join("; ")),
+        evidence,
+        ..Proposal::default()
+    }
 }
 
 /// The default type, where what the values speak for cannot be set; `instead` says why.

@@ -188,7 +188,7 @@ pub fn overrides(assessment: &Assessment) -> String {
 
 fn write_override(text: &mut String, table: &TableReport, column: &ColumnReport) {
     let proposal = &column.proposal;
-    if !speaks_for_another(column) && proposal.alternatives.is_empty() {
+    if proposal.is_set || !speaks_for_another(column) && proposal.alternatives.is_empty() {
         return;
     }
     let off = if speaks_for_another(column) && proposal.lossy.is_none() { "" } else { "# " };

@@ -12,7 +12,7 @@ use super::{Misfit, Owned, PgType, Storage, codec};
 use crate::table::Affinity;
 
 /// A column's type on the target, with all that turns values into it and back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ColumnType {
     /// Chosen by the values and the declaration; may be widened.
     Chosen(PgType),
@@ -23,20 +23,6 @@ pub enum ColumnType {
 impl From<PgType> for ColumnType {
     fn from(pg: PgType) -> Self {
         Self::Chosen(pg)
-    }
-}
-
-impl PartialEq for ColumnType {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Chosen(one), Self::Chosen(other)) => one == other,
-            (Self::Set(one), Self::Set(other)) => {
-                one.target() == other.target()
-                    && one.form() == other.form()
-                    && one.policies() == other.policies()
-            }
-            _ => false,
-        }
     }
 }
 

@@ -501,6 +501,33 @@ fn what_assess_writes_is_taken_and_every_value_arrives_in_those_types() {
 }
 
 #[test]
+fn assess_judges_by_the_types_that_the_configuration_sets() {
+    let pair = Pair::with(TABLES);
+    pair.write("update account set is_active = 2 where id = 2");
+    let path = pair.directory.path().join("lite2pg.toml");
+    std::fs::write(&path, CONFIG).expect("the directory is ours");
+    let assess = || {
+        let launch = Launch::new("assess").arg("--source").arg(pair.file());
+        launch.arg("--config").arg(&path)
+    };
+    let report: serde_json::Value =
+        serde_json::from_str(&assess().arg("--json").finish().stdout).expect("it is JSON");
+    let columns = &report["tables"][0]["columns"];
+    let active = &columns[1]["proposal"];
+    assert_eq!((&active["type"], &active["is_set"]), (&"boolean".into(), &true.into()));
+    assert_eq!((&active["values"], &active["fits"]), (&2.into(), &1.into()), "{active}");
+    assert_eq!(active["misfits"][0]["what"], "integer is no boolean");
+    assert_eq!(active["misfits"][0]["keys"][0], "2");
+    assert_eq!(columns[6]["proposal"]["lossy"], "jsonb stores the value, not the text");
+    let written = pair.directory.path().join("types.toml");
+    assess().arg("--write-overrides").arg(&written).finish();
+    let settings = std::fs::read_to_string(&written).expect("it was written");
+    assert!(!settings.contains("is_active"), "what is set is not written again: {settings}");
+    std::fs::write(&path, "[columns.account.joined]\ntype = 'timestamptz'").expect("ours");
+    assess().finish().expect_code(2);
+}
+
+#[test]
 fn a_crash_in_the_copy_of_set_types_loses_and_doubles_nothing() {
     let pair = Pair::with(
         "create table big (id char(32) primary key, at datetime, flag bool);

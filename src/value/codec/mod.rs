@@ -37,7 +37,7 @@ use policy::{TooLong, TrailingSpaces};
 use super::{Misfit, Owned, Storage};
 
 /// One column's type, form and policies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Codec {
     target: Target,
     form: Form,
