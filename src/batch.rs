@@ -127,10 +127,12 @@ pub fn encode_key<'a>(
     let mut image = KeyImage::with_capacity(12 * mapping.key.len());
     for (position, column) in mapping.key.iter().enumerate() {
         let column = &mapping.columns[*column];
-        let value = match (column.pg, value(position)) {
+        let value = match (column.pg.chosen(), value(position)) {
             (_, Storage::Null) => return Err(Nameless::Null),
-            (PgType::Float8, Storage::Real(0.0)) => Storage::Real(0.0),
-            (PgType::Jsonb, Storage::Real(real)) => as_integer(real).unwrap_or(Storage::Real(real)),
+            (Some(PgType::Float8), Storage::Real(0.0)) => Storage::Real(0.0),
+            (Some(PgType::Jsonb), Storage::Real(real)) => {
+                as_integer(real).unwrap_or(Storage::Real(real))
+            }
             (_, value) => value,
         };
         column
@@ -165,16 +167,16 @@ pub fn fields(image: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Bytes that sort as PostgreSQL sorts the key: integers by value, text by bytes. Rows sent in
-/// key order touch the target's index pages in turn.
+/// Bytes that sort as PostgreSQL sorts the key: integers and dates by value, text by bytes. Rows
+/// sent in key order touch the target's index pages in turn.
 pub fn sort_key(mapping: &Mapping, key: &[u8]) -> Vec<u8> {
     let mut sorted = Vec::with_capacity(key.len());
     for (column, field) in mapping.key.iter().zip(fields(key)) {
         let field = field.unwrap_or_default();
-        match mapping.columns[*column].pg {
-            PgType::Int8 if field.len() == 8 => {
-                sorted.push(field[0] ^ 0x80);
-                sorted.extend_from_slice(&field[1..]);
+        match field.split_first() {
+            Some((first, rest)) if mapping.columns[*column].pg.is_signed() => {
+                sorted.push(first ^ 0x80);
+                sorted.extend_from_slice(rest);
             }
             _ => {
                 sorted.extend_from_slice(field);

@@ -87,9 +87,10 @@ async fn assess(file: &File, args: AssessArgs) -> Result<Exit, Report> {
         in_place: args.integrity,
         rows_per_second: args.rows_per_second,
     };
-    let assessment = tokio::task::spawn_blocking(move || assess::assess(&path, &schema, options))
-        .await
-        .expect("an assessment does not panic")?;
+    let overrides = file.overrides();
+    let assess = move || assess::assess(&path, &schema, options, &overrides);
+    let assessment =
+        tokio::task::spawn_blocking(assess).await.expect("an assessment does not panic")?;
     if let Some(html) = &args.html {
         write_file(html, &report::html(&assessment))?;
     }
@@ -300,7 +301,7 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
         return Ok(if outcome.refused == 0 { Exit::Yes } else { Exit::No });
     }
     let mut source = Source::open(&path)?;
-    let ddl = daemon::prepare::ddl_of(&mut source, &schema)?;
+    let ddl = daemon::prepare::ddl_of(&mut source, &schema, &file.overrides())?;
     if args.json {
         print_json(&ddl)?;
     } else {

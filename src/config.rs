@@ -3,15 +3,18 @@
 //! Flags win over the environment, the environment over `lite2pg.toml`, the file over defaults.
 //! A file that holds a password must not be readable by others.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::cli::{PaceArgs, SourceArgs, TargetArgs};
-use crate::daemon;
+use crate::daemon::{self, OnUnmappable};
+use crate::overrides::{Choice, Overrides};
 use crate::target::conninfo::{self, ConnInfo, Surroundings};
 use crate::target::private::{self, PrivateCluster, Tuning};
 
@@ -100,6 +103,11 @@ pub struct File {
     pg_bin: Option<PathBuf>,
     poll_interval_ms: Option<u64>,
     file_events: Option<bool>,
+    on_unmappable: Option<OnUnmappable>,
+    #[serde(default)]
+    columns: BTreeMap<String, BTreeMap<String, Choice>>,
+    #[serde(default)]
+    types: BTreeMap<String, Choice>,
     #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
@@ -192,6 +200,11 @@ impl File {
         named.unwrap_or_else(|| "public".to_owned())
     }
 
+    /// What it says of the types of columns.
+    pub fn overrides(&self) -> Arc<Overrides> {
+        Arc::new(Overrides::new(self.columns.clone(), self.types.clone()))
+    }
+
     /// Where PostgreSQL is. Without any name for it, a private cluster is brought up, and made
     /// first if `private` says so; blocks while that takes.
     pub fn target(
@@ -235,6 +248,8 @@ impl File {
             source,
             target,
             target_schema,
+            overrides: self.overrides(),
+            on_unmappable: self.on_unmappable.unwrap_or_default(),
             until_caught_up,
             poll_interval: Duration::from_millis(poll_interval_ms.max(1)),
             file_events: !pace.no_file_events && self.file_events.unwrap_or(true),

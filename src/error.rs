@@ -105,6 +105,11 @@ impl From<daemon::Error> for Report {
         match error {
             daemon::Error::Source(error) => error.into(),
             daemon::Error::Target(error) => error.into(),
+            daemon::Error::Overrides(error) => Self::of(
+                Exit::Usage,
+                &error,
+                Some("docs/reference/types.md has the types, forms and policies.".to_owned()),
+            ),
             daemon::Error::NotInStep { .. } => Self::new(Exit::No, error.to_string())
                 .hint("Bring it into step first: `lite2pg run --until-caught-up`."),
             daemon::Error::NothingToDo => Self::new(Exit::Usage, error.to_string()).hint(
@@ -222,7 +227,7 @@ impl From<target::Error> for Report {
         use target::Error::{
             Altered, Closed, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource,
             Position, Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone,
-            TakenOver, Trigger,
+            TakenOver, Trigger, Unmappable,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -290,6 +295,15 @@ impl From<target::Error> for Report {
             Query { .. } if error.is_forbidden() => (
                 Exit::Usage,
                 Some("Grant it, as an administrator; lite2pg goes on where it is.".to_owned()),
+            ),
+            Unmappable { .. } => (
+                Exit::No,
+                Some(
+                    "Nothing of its batch was applied. Change the row, give its column another \
+                     type or a policy (docs/reference/types.md), or set on_unmappable = \
+                     \"quarantine\"."
+                        .to_owned(),
+                ),
             ),
             Query { .. } | Closed | Moved | PutBack | Silent { .. } | Stricter { .. } => {
                 (Exit::Unknown, None)

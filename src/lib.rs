@@ -28,6 +28,7 @@ pub mod error;
 pub mod failpoint;
 pub mod grammar;
 pub mod mapping;
+pub mod overrides;
 pub mod report;
 pub mod source;
 pub mod status;

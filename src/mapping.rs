@@ -6,7 +6,7 @@
 
 use crate::change::TableId;
 use crate::table::{Affinity, HIDDEN_ROWID, Key, Table};
-use crate::value::PgType;
+use crate::value::{ColumnType, PgType};
 
 /// A captured table and its target.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct MappedColumn {
     /// Its name on the target.
     pub target: String,
     /// What it is encoded as.
-    pub pg: PgType,
+    pub pg: ColumnType,
     /// What SQLite does to values on the way in.
     pub affinity: Affinity,
 }
@@ -52,14 +52,14 @@ impl Mapping {
         id: TableId,
         table: Table,
         target: String,
-        travelling: Vec<(usize, String, PgType)>,
+        travelling: Vec<(usize, String, ColumnType)>,
     ) -> Self {
         let mut columns = Vec::with_capacity(travelling.len() + 1);
         if table.key == Key::HiddenRowid {
             columns.push(MappedColumn {
                 from: From::Rowid,
                 target: HIDDEN_ROWID.to_owned(),
-                pg: PgType::Int8,
+                pg: PgType::Int8.into(),
                 affinity: Affinity::Integer,
             });
         }
@@ -85,6 +85,11 @@ impl Mapping {
             }
         };
         Self { id, table, target, columns, key }
+    }
+
+    /// Whether rows can only be written by way of a staging table.
+    pub fn needs_stage(&self) -> bool {
+        self.columns.iter().any(|column| column.pg.needs_stage())
     }
 
     /// The column's name for people: the source's, or `rowid`.

@@ -17,14 +17,14 @@ use super::outcome::{
     Verdict,
 };
 use super::profile::{INDEX_ENTRY_BYTES_MAX, Profile};
-use super::proposal::{Misfits, Proposal, grouped};
-use super::propose::{default_misfits, default_type, propose};
+use super::proposal::{Alternative, Misfits, Proposal, grouped};
+use super::propose::{default_misfits, default_type, keep_default, propose};
 use super::scan::{Scanned, TableScan, parent_of};
 use crate::source::inspect::{Facts, Integrity};
 use crate::source::schema::{Catalog, Skipped, SkippedKind};
 use crate::table::{Affinity, Column, ForeignKey, Index, IndexOrigin, IndexTerm, Key, Table};
 use crate::target::ddl::{Ddl, NoteKind};
-use crate::value::PgType;
+use crate::value::{PgType, codec};
 
 /// Rows a second of the first copy: about half of what COPY takes from one file on a server with
 /// two cores (450,000 rows of 120 bytes), for the application has the other half.
@@ -63,6 +63,8 @@ pub struct Evidence<'a> {
     pub ddl: &'a Ddl,
     /// Of the unique columns whose proposal could make values equal: what is known.
     pub collisions: &'a HashMap<(String, usize), Collisions>,
+    /// Of the columns that speak for another type: their form, or why that type cannot be set.
+    pub forms: &'a HashMap<(String, usize), Result<codec::form::Form, String>>,
 }
 
 /// Judges.
@@ -419,7 +421,15 @@ impl Judge<'_> {
                 self.column(table, position, profile);
                 let place = (table.name.clone(), position);
                 let collisions = self.evidence.collisions.get(&place);
-                let proposal = propose(table, position, profile, collisions, uses_django);
+                let mut proposal = propose(table, position, profile, collisions, uses_django);
+                match self.evidence.forms.get(&place) {
+                    Some(Ok(form)) => proposal.form = Some(form.clone()),
+                    Some(Err(why)) => {
+                        let instead = Alternative { pg: proposal.pg, why: why.clone() };
+                        proposal = keep_default(table, position, profile, instead);
+                    }
+                    None => {}
+                }
                 self.collisions(table, column, collisions);
                 column_report(column, profile, proposal)
             })
@@ -505,6 +515,14 @@ impl Judge<'_> {
     fn column(&mut self, table: &Table, position: usize, profile: &Profile) {
         let column = &table.columns[position];
         let about = About::column(table, column);
+        if let Some(codec) = &profile.codec {
+            for (reason, rare) in &profile.refused {
+                if let Some(misfit) = Misfits::of(&reason.to_string(), rare) {
+                    self.misfit(&about, &codec.target().name, &misfit);
+                }
+            }
+            return;
+        }
         let pg = default_type(table, position, profile);
         for misfit in default_misfits(pg, column, profile) {
             self.misfit(&about, pg.sql(), &misfit);

@@ -26,12 +26,17 @@ use std::path::Path;
 use collide::Collisions;
 use judge::{Evidence, judge};
 use outcome::Assessment;
-use scan::Scanned;
+use scan::{Codecs, Scanned};
 
+use crate::overrides::{Choice, Overrides};
+use crate::source::copy::SAMPLE_ROWS;
 use crate::source::inspect::IntegrityCheck;
 use crate::source::{Error, Source, Survey};
 use crate::table::Table;
 use crate::target::ddl::{self, Request};
+use crate::value::ColumnType;
+use crate::value::codec::form::Form;
+use crate::value::codec::infer::Inference;
 
 /// What to look at, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,16 +51,32 @@ pub struct Options {
 
 /// Looks at everything. Blocks; takes as long as reading the file does.
 ///
-/// Fails if the file cannot be opened, stays locked, or its schema changes while it is read.
-pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Assessment, Error> {
+/// Columns whose type the configuration sets are judged by that type.
+///
+/// Fails if a type cannot be set so, or the file cannot be opened, stays locked, or its schema
+/// changes while it is read.
+pub fn assess(
+    path: &Path,
+    target_schema: &str,
+    options: Options,
+    overrides: &Overrides,
+) -> Result<Assessment, crate::daemon::Error> {
     let mut source = Source::open_to_read(path)?;
     let facts = source.facts()?;
     let survey = source.survey()?;
     let how = if options.in_place { IntegrityCheck::InPlace } else { IntegrityCheck::OnCopy };
     let integrity = source.check_integrity(how, options.is_quick)?;
     drop(source);
-    let scanned = scan::scan(path, &survey, options.rows_per_second)?;
+    overrides.check_names(&survey.catalog.tables)?;
+    let codecs = codecs(path, &survey, overrides)?;
+    let mut scanned = scan::scan(path, &survey, options.rows_per_second, &codecs)?;
+    for (table, scan) in survey.catalog.tables.iter().zip(&mut scanned.tables) {
+        for (position, profile) in scan.columns.iter_mut().enumerate() {
+            profile.codec = codecs.get(&(table.name.clone(), position)).cloned();
+        }
+    }
     let collisions = collisions(path, &survey, &scanned)?;
+    let forms = forms(path, &survey, &scanned, &collisions)?;
     let catalog = &survey.catalog;
     let position = |table: &Table| catalog.tables.iter().position(|other| other.name == table.name);
     let ddl = ddl::plan(&Request {
@@ -65,7 +86,11 @@ pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Asse
         utf8: catalog.encoding == "UTF-8",
         types: &|table: &Table, column| {
             let at = position(table).expect("the plan asks for the tables it was given");
-            propose::default_type(table, column, &scanned.tables[at].columns[column])
+            let profile = &scanned.tables[at].columns[column];
+            match &profile.codec {
+                Some(codec) => ColumnType::Set(codec.clone()),
+                None => propose::default_type(table, column, profile).into(),
+            }
         },
     });
     Ok(judge(&Evidence {
@@ -77,7 +102,92 @@ pub fn assess(path: &Path, target_schema: &str, options: Options) -> Result<Asse
         scanned: &scanned,
         ddl: &ddl,
         collisions: &collisions,
+        forms: &forms,
     }))
+}
+
+/// The codecs of the columns whose type the configuration sets, with the form that a run would
+/// find.
+fn codecs(
+    path: &Path,
+    survey: &Survey,
+    overrides: &Overrides,
+) -> Result<Codecs, crate::daemon::Error> {
+    let mut source = Source::open_to_read(path)?;
+    let mut codecs = Codecs::new();
+    for table in &survey.catalog.tables {
+        let mut set: HashMap<usize, (&Choice, Inference)> = (0..table.columns.len())
+            .filter_map(|at| Some((at, overrides.choice(table, at)?)))
+            .map(|(at, choice)| (at, (choice, choice.inference())))
+            .collect();
+        if set.is_empty() || ddl::COLUMNS_MAX < table.columns.len() {
+            continue;
+        }
+        source.look_at(table, SAMPLE_ROWS, &mut |position, value| {
+            if let Some((_, inference)) = set.get_mut(&position) {
+                inference.note(value);
+            }
+        })?;
+        for (position, (choice, inference)) in set {
+            let form = inference.best().map(|inferred| inferred.form);
+            codecs.insert((table.name.clone(), position), choice.codec(table, position, form)?);
+        }
+    }
+    Ok(codecs)
+}
+
+/// By column: its form as the configuration says it, or why its type cannot be set.
+type Forms = HashMap<(String, usize), Result<Form, String>>;
+
+/// Finds the form of the columns that speak for another type, as a run would, and whether that type
+/// can be set at all.
+fn forms(
+    path: &Path,
+    survey: &Survey,
+    scanned: &Scanned,
+    collisions: &HashMap<(String, usize), Collisions>,
+) -> Result<Forms, Error> {
+    let mut source = Source::open_to_read(path)?;
+    let uses_django = judge::uses_django(&survey.catalog);
+    let mut found = Forms::new();
+    for (table, scan) in survey.catalog.tables.iter().zip(&scanned.tables) {
+        if scan.failed.is_some() || ddl::COLUMNS_MAX < table.columns.len() {
+            continue;
+        }
+        let mut wanted: HashMap<usize, (Choice, Inference)> = HashMap::new();
+        for (position, profile) in scan.columns.iter().enumerate() {
+            let collisions = collisions.get(&(table.name.clone(), position));
+            let proposal = propose::propose(table, position, profile, collisions, uses_django);
+            if proposal.is_another() && !proposal.is_set {
+                match proposal.choice() {
+                    Ok(choice) => {
+                        let inference = choice.inference();
+                        wanted.insert(position, (choice, inference));
+                    }
+                    Err(error) => {
+                        let place = (table.name.clone(), position);
+                        found.insert(place, Err(error.to_string()));
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        source.look_at(table, SAMPLE_ROWS, &mut |position, value| {
+            if let Some((_, inference)) = wanted.get_mut(&position) {
+                inference.note(value);
+            }
+        })?;
+        for (position, (choice, inference)) in wanted {
+            let form = inference.best().map(|inferred| inferred.form);
+            let codec = choice.codec(table, position, form);
+            let outcome = codec.map(|codec| codec.form().clone());
+            let outcome = outcome.map_err(|error| crate::error::chain(&error));
+            found.insert((table.name.clone(), position), outcome);
+        }
+    }
+    Ok(found)
 }
 
 /// Looks again at the unique columns whose proposed type could make values equal.
@@ -95,7 +205,7 @@ fn collisions(
         for (position, is_alone) in judge::unique_columns(table) {
             let profile = &scan.columns[position];
             let proposal = propose::propose(table, position, profile, None, uses_django);
-            if !proposal.may_collide() {
+            if proposal.is_set || !proposal.may_collide() {
                 continue;
             }
             let outcome = if is_alone {

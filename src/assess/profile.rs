@@ -9,8 +9,11 @@
 //!
 //! [merge]: Profile::merge
 
+use std::sync::Arc;
+
 use super::form::{Form, Stamp, is_json};
-use crate::value::{Owned, Storage};
+use crate::value::codec::Codec;
+use crate::value::{Misfit, Owned, Storage};
 
 /// Row keys that are kept for each kind of rare thing.
 pub const KEYS_KEPT: usize = 5;
@@ -281,6 +284,10 @@ pub struct Profile {
     pub bytes: u64,
     /// Different values.
     pub distinct: Distinct,
+    /// The type that the configuration sets, if it does,
+    pub codec: Option<Arc<Codec>>,
+    /// and the rows whose values do not fit it, by reason.
+    pub refused: Vec<(Misfit, Rare)>,
 }
 
 impl Profile {
@@ -291,6 +298,7 @@ impl Profile {
 
     /// Takes note of one value; `key` names its row and is asked only when that is kept.
     pub fn note(&mut self, value: Storage<'_>, key: impl Fn() -> RowKey) {
+        self.try_codec(value, &key);
         match value {
             Storage::Null => self.nulls.note(key),
             Storage::Integer(integer) => {
@@ -333,6 +341,22 @@ impl Profile {
         self.integers.all.count + self.reals.all.count + self.texts.all.count + self.blobs.all.count
     }
 
+    fn try_codec(&mut self, value: Storage<'_>, key: impl Fn() -> RowKey) {
+        let Some(codec) = &self.codec else { return };
+        if let Err(misfit) = codec.encode(value, &mut Vec::new()) {
+            self.refused_as(misfit).note(key);
+        }
+    }
+
+    fn refused_as(&mut self, misfit: Misfit) -> &mut Rare {
+        let at = self.refused.iter().position(|(known, _)| *known == misfit);
+        let at = at.unwrap_or_else(|| {
+            self.refused.push((misfit, Rare::default()));
+            self.refused.len() - 1
+        });
+        &mut self.refused[at].1
+    }
+
     /// Adds the profile of what follows in the table. The result is that of both read at once.
     pub fn merge(&mut self, later: &Self) {
         self.nulls.merge(&later.nulls);
@@ -343,6 +367,9 @@ impl Profile {
         self.beyond_index.merge(&later.beyond_index);
         self.bytes += later.bytes;
         self.distinct.merge(&later.distinct);
+        for (misfit, rare) in &later.refused {
+            self.refused_as(*misfit).merge(rare);
+        }
     }
 }
 

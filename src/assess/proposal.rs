@@ -5,19 +5,29 @@
 use std::collections::BTreeMap;
 
 use super::profile::Rare;
+use crate::overrides::Choice;
+use crate::value::codec::form::Form;
+use crate::value::codec::kind::{BadName, Target};
+use crate::value::codec::policy::{Loss, Policies};
 
 /// What is proposed for a column.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Proposal {
     /// The type that create mode takes without any setting.
     pub default_type: String,
+    /// The configuration sets the type already.
+    pub is_set: bool,
     /// The type that the values speak for.
     #[serde(rename = "type")]
     pub pg: String,
-    /// How the column writes its values, where the type alone does not say it.
-    pub form: Option<String>,
+    /// How the column writes its values, in words, where the type alone does not say it.
+    pub written_as: Option<String>,
+    /// The same as the configuration says it.
+    pub form: Option<Form>,
     /// Settings that the values which do not fit would need.
     pub policies: BTreeMap<&'static str, Setting>,
+    /// Losses that lie in the type itself, which the configuration accepts by name.
+    pub accept: Vec<Loss>,
     /// Values, NULLs apart.
     pub values: u64,
     /// Values that the proposed type holds without any policy.
@@ -102,12 +112,31 @@ pub fn grouped(number: impl ToString) -> String {
 }
 
 impl Proposal {
+    /// Whether the values speak for another type than create mode takes by itself.
+    pub fn is_another(&self) -> bool {
+        self.pg != self.default_type
+    }
+
+    /// What the configuration would say, without the form; fails where PostgreSQL has no such type,
+    /// say of so many digits.
+    pub fn choice(&self) -> Result<Choice, BadName> {
+        let target = Target::parse(&self.pg)?;
+        let policies = toml::Value::try_from(&self.policies).ok();
+        let policies: Option<Policies> = policies.and_then(|policies| policies.try_into().ok());
+        Ok(Choice {
+            target,
+            form: None,
+            policies: policies.expect("proposals use the words of the configuration"),
+            accept: self.accept.clone(),
+        })
+    }
+
     /// Two texts that differ could become one value.
     pub fn may_collide(&self) -> bool {
         self.policies.contains_key("forms")
             || self.policies.contains_key("precision")
             || self.pg == "jsonb"
-            || self.form.as_deref() == Some("words")
+            || self.written_as.as_deref() == Some("words")
     }
 }
 

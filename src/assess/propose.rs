@@ -10,16 +10,20 @@
 //! Rules of thumb are kept narrow: a proposal needs [`SHARE`] of the values, and where a value's
 //! form could be an accident (0 and 1, a number of ten digits), a hint in name or declaration.
 //!
+//! The file is long because each type's rule is a few lines beside the others it competes with.
+//!
 //! Pure. Begin with [`propose`].
 
 use std::collections::BTreeMap;
 
 use super::collide::Collisions;
 use super::form::{Form, Stamp, Zone};
-use super::profile::{EPOCH_UNITS, EpochUnit, Profile, SCALE_MONEY_MAX};
+use super::profile::{EPOCH_UNITS, EpochUnit, Profile, Rare, SCALE_MONEY_MAX};
 use super::proposal::{Alternative, Misfits, Proposal, Setting, grouped};
 use crate::table::{Affinity, Column, Table};
-use crate::value::{PgType, Seen, Storage};
+use crate::value::codec::Codec;
+use crate::value::codec::policy::Loss;
+use crate::value::{Misfit, PgType, Seen, Storage};
 
 /// A type is proposed if it holds at least this many of a hundred values; the others are listed.
 const SHARE: u64 = 95;
@@ -46,6 +50,9 @@ pub fn propose(
     collisions: Option<&Collisions>,
     uses_django: bool,
 ) -> Proposal {
+    if let Some(codec) = &profile.codec {
+        return as_set(table, position, profile, codec);
+    }
     let column = &table.columns[position];
     let default_type = default_type(table, position, profile);
     let case = Case {
@@ -85,6 +92,60 @@ pub fn propose(
     };
     proposal.alternatives.extend(case.alternatives(&proposal.pg));
     proposal
+}
+
+/// What is to be said of a column whose type the configuration sets.
+fn as_set(table: &Table, position: usize, profile: &Profile, codec: &Codec) -> Proposal {
+    let of = |(misfit, rare): &(Misfit, Rare)| Misfits::of(&misfit.to_string(), rare);
+    let misfits: Vec<Misfits> = profile.refused.iter().filter_map(of).collect();
+    let values = profile.values();
+    let fits = values - misfits.iter().map(|misfit| misfit.count).sum::<u64>();
+    let mut evidence = "set by the configuration; ".to_owned();
+    evidence.push_str(&match fits == values {
+        true => format!("all {} fit", counted(values)),
+        false => format!("{} of {} fit", grouped(fits), counted(values)),
+    });
+    for misfit in &misfits {
+        evidence.push_str(&format!(
+            "; {}: {}",
+            misfit.what,
+            super::proposal::rows(misfit.count, &misfit.keys)
+        ));
+    }
+    let losses: Vec<String> = codec.losses().iter().map(ToString::to_string).collect();
+    Proposal {
+        default_type: default_type(table, position, profile).sql().to_owned(),
+        is_set: true,
+        pg: codec.target().name.clone(),
+        form: Some(codec.form().clone()),
+        values,
+        fits,
+        misfits,
+        lossy: (!losses.is_empty()).then(|| losses.join("; ")),
+        evidence,
+        ..Proposal::default()
+    }
+}
+
+/// The default type, where what the values speak for cannot be set; `instead` says why.
+pub fn keep_default(
+    table: &Table,
+    position: usize,
+    profile: &Profile,
+    instead: Alternative,
+) -> Proposal {
+    let pg = default_type(table, position, profile);
+    let misfits = default_misfits(pg, &table.columns[position], profile);
+    Proposal {
+        default_type: pg.sql().to_owned(),
+        pg: pg.sql().to_owned(),
+        values: profile.values(),
+        fits: profile.values() - misfits.iter().map(|misfit| misfit.count).sum::<u64>(),
+        misfits,
+        evidence: format!("{} cannot be set: {}", instead.pg, instead.why),
+        alternatives: vec![instead],
+        ..Proposal::default()
+    }
 }
 
 /// The type that create mode chooses once it has seen all values.
@@ -333,7 +394,7 @@ impl Case<'_> {
         let of = self.not_empty();
         if Self::is_most(dates, of) {
             let mut found = self.only_texts("date", &[Form::Date], "are ISO dates");
-            found.form = Some("YYYY-MM-DD".to_owned());
+            found.written_as = Some("YYYY-MM-DD".to_owned());
             return Some(found);
         }
         if Self::is_most(times, of) {
@@ -379,7 +440,7 @@ impl Case<'_> {
         let mut stamps = texts.stamps.clone();
         stamps.sort_by_key(|(stamp, count)| (std::cmp::Reverse(*count), *stamp));
         let Some((main, _)) = stamps.first() else { return };
-        found.form = Some(main.pattern());
+        found.written_as = Some(main.pattern());
         let ways = stamps.len() + usize::from(0 < texts.other_stamps);
         if 9 < main.fraction || stamps.iter().any(|(stamp, _)| 6 < stamp.fraction) {
             found.policies.insert("precision", Setting::Word("round"));
@@ -416,7 +477,7 @@ impl Case<'_> {
                 ("36 characters", vec![Form::Uuid, Form::UuidUpper])
             };
             let mut found = self.only_texts("uuid", &forms, "are UUIDs of 36 characters");
-            found.form = Some(form.to_owned());
+            found.written_as = Some(form.to_owned());
             if 1 < forms.len() {
                 found.policies.insert("forms", Setting::Word("any"));
                 add_loss(&mut found, "some have capitals, which uuid does not keep");
@@ -426,7 +487,7 @@ impl Case<'_> {
         let is_char_32 = self.declared.replace(' ', "") == "CHAR(32)";
         if Self::is_most(texts.form(Form::Hex32).count, of) && (hint || is_char_32) {
             let mut found = self.only_texts("uuid", &[Form::Hex32], "are 32 hexadecimal digits");
-            found.form = Some("32 digits".to_owned());
+            found.written_as = Some("32 digits".to_owned());
             return Some(found);
         }
         let blobs = &self.profile.blobs;
@@ -439,7 +500,7 @@ impl Case<'_> {
                 Misfits::of("reals", &self.profile.reals.all),
             ]);
             let mut found = self.found("uuid", sixteen, rest, "are blobs of 16 bytes");
-            found.form = Some("16 bytes".to_owned());
+            found.written_as = Some("16 bytes".to_owned());
             return Some(found);
         }
         None
@@ -464,7 +525,7 @@ impl Case<'_> {
                 Misfits::of("blobs", &profile.blobs.all),
             ]);
             let mut found = self.found("boolean", both, rest, "are 0 or 1");
-            found.form = Some("0 and 1".to_owned());
+            found.written_as = Some("0 and 1".to_owned());
             if self.is_checked_boolean {
                 found.evidence.push_str("; a CHECK says so");
             }
@@ -473,7 +534,7 @@ impl Case<'_> {
         let words = profile.texts.form(Form::BooleanWord).count;
         if Self::is_most(words, of) && profile.distinct.estimate() <= 3 {
             let mut found = self.only_texts("boolean", &[Form::BooleanWord], "are boolean words");
-            found.form = Some("words".to_owned());
+            found.written_as = Some("words".to_owned());
             return Some(found);
         }
         None
@@ -502,6 +563,7 @@ impl Case<'_> {
             rest.push(Misfits::of("reals", &profile.reals.all));
         }
         let mut found = self.found("jsonb", fits, rest, what);
+        found.accept.push(Loss::JsonText);
         if let Some(nul) = Misfits::of("JSON with \\u0000, which jsonb refuses", &texts.json_nul) {
             found.evidence.push_str(&format!("; {}", nul.sentence()));
             found.fits = found.fits.saturating_sub(nul.count);
@@ -528,7 +590,7 @@ impl Case<'_> {
         ]);
         let what = format!("are integers, {} since 1970", unit_words(unit));
         let mut found = self.found("timestamptz", integers.all.count, rest, &what);
-        found.form = Some(unit_form(unit).to_owned());
+        found.written_as = Some(unit_form(unit).to_owned());
         if let Some(odd) = Misfits::of("integers before 1990 or after 2100", &integers.no_epoch) {
             found.evidence.push_str(&format!("; look at them: {}", odd.sentence()));
         }

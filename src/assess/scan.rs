@@ -8,11 +8,11 @@
 //! Memory does not grow with the rows. A table that cannot be read says why, and the others go on.
 //! Begin with [`scan`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +28,10 @@ use crate::source::{Error, Journal, Source, Survey, storage};
 use crate::table::{ForeignKey, Ident, IndexTerm, Key, Table};
 use crate::terminal;
 use crate::value::Storage;
+use crate::value::codec::Codec;
+
+/// The codecs of the columns whose type the configuration sets, by table and position.
+pub type Codecs = HashMap<(String, usize), Arc<Codec>>;
 
 /// What was found in a table.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +87,7 @@ struct Job {
 /// What the workers share.
 struct Shared<'a> {
     survey: &'a Survey,
+    codecs: &'a Codecs,
     queue: Mutex<VecDeque<Job>>,
     found: Mutex<Vec<(usize, usize, TableScan)>>,
     rows: AtomicU64,
@@ -100,6 +105,7 @@ pub fn scan(
     path: &Path,
     survey: &Survey,
     rows_per_second: Option<NonZeroU32>,
+    codecs: &Codecs,
 ) -> Result<Scanned, Error> {
     let mut source = Source::open_to_read(path)?;
     let workers = match source.journal()? {
@@ -112,6 +118,7 @@ pub fn scan(
     let total = jobs.iter().fold(0, |total: u64, job| total.saturating_add(job.span));
     let shared = Shared {
         survey,
+        codecs,
         queue: Mutex::new(jobs.into()),
         found: Mutex::new(Vec::new()),
         rows: AtomicU64::new(0),
@@ -258,6 +265,9 @@ impl Shared<'_> {
             .rows_per_second
             .map_or(u64::MAX, |rate| u64::from((rate.get() / SLICES_PER_SECOND).max(1)));
         let mut scan = empty(table);
+        for (position, profile) in scan.columns.iter_mut().enumerate() {
+            profile.codec = self.codecs.get(&(table.name.clone(), position)).cloned();
+        }
         let (mut after, mut passed) = (job.after.clone(), 0);
         loop {
             let version = self.survey.schema_version;

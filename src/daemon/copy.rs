@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use super::prepare::Session;
 use super::progress::{Reporter, Tally, Walk};
-use super::{Config, Error, Run, Stop};
+use super::{Config, Error, OnUnmappable, Run, Stop};
 use crate::change::Place;
 use crate::failpoint;
 use crate::source::changelog::Plan;
@@ -295,6 +295,7 @@ impl Worker {
             cursor: chunk.cursor.to_json(),
             is_last: chunk.is_last,
             read_at: chunk.read_at.0,
+            halts: self.config.on_unmappable == OnUnmappable::Halt,
         };
         let schema = Ident::new(&self.config.target_schema);
         let written = write_chunk(&line.client, &schema, mapping, self.epoch, arrived);
@@ -323,7 +324,7 @@ impl Worker {
         let name = mapping.source_name(&mapping.columns[column]).to_owned();
         tracing::info!(table = %mapping.table.name, column = %name, to = to.sql(),
             "a value does not fit the column's type; widened, the table begins again");
-        mapping.columns[column].pg = to;
+        mapping.columns[column].pg = to.into();
         let shape = build::shape(&mapping);
         let schema = &self.config.target_schema;
         let widened = build::widen(&line.client, schema, &mapping, column, to, &shape);

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::overrides::{self, Overrides};
 use crate::source::Traces;
 use crate::source::thread::SourceThread;
 use crate::target::attend::Attendant;
@@ -35,6 +36,10 @@ pub struct Config {
     pub target: ConnInfo,
     /// The schema that gets the application's tables.
     pub target_schema: String,
+    /// The types that the configuration sets.
+    pub overrides: std::sync::Arc<Overrides>,
+    /// What becomes of a row that the target cannot hold.
+    pub on_unmappable: OnUnmappable,
     /// Exit as soon as the target is in step.
     pub until_caught_up: bool,
     /// Look at least this often, whatever file events say.
@@ -55,6 +60,17 @@ pub struct Config {
     pub retained_changes_max: i64,
     /// How often to look for something to prune.
     pub prune_interval: Duration,
+}
+
+/// What becomes of a row that the target cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnmappable {
+    /// It is set aside with its key and the reason, and replication goes on.
+    #[default]
+    Quarantine,
+    /// Replication stops before anything of its batch is applied.
+    Halt,
 }
 
 /// How long a stop lets the work in hand go on before it is left undone. A batch takes less; what
@@ -79,6 +95,9 @@ pub enum Error {
     /// The target's side.
     #[error(transparent)]
     Target(#[from] target::Error),
+    /// The types that the configuration sets do not go with the source or the target.
+    #[error(transparent)]
+    Overrides(#[from] overrides::Error),
     /// Asked for before the target is in step.
     #[error("the target is not in step with the source: {phase}")]
     NotInStep {
@@ -217,7 +236,10 @@ impl Run {
         match error {
             Error::Target(error) => self.epoch.is_some() && error.is_transient(),
             Error::Source(source::Error::Busy { .. }) => true,
-            Error::Source(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
+            Error::Source(_)
+            | Error::Overrides(_)
+            | Error::NotInStep { .. }
+            | Error::NothingToDo => false,
         }
     }
 
@@ -230,7 +252,7 @@ impl Run {
             // A database that is dropped to be restored is gone for a moment.
             Error::Target(target::Error::Connect(NoSuchDatabase { .. })) => self.epoch.is_some(),
             Error::Target(error) => error.misses_something(),
-            Error::NotInStep { .. } | Error::NothingToDo => false,
+            Error::Overrides(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
         };
         let is_first = self.doubted.is_none_or(|doubted| DOUBT_MAX < doubted.elapsed());
         if is_doubtful {

@@ -11,22 +11,23 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::{Error, Run};
+use super::{Config, Error, Run};
 use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
+use crate::overrides::{self, Choice, Overrides};
 use crate::source::changelog::Plan;
+use crate::source::copy::SAMPLE_ROWS;
 use crate::source::thread::SourceThread;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::Table;
 use crate::target::attend::Attendant;
 use crate::target::ddl::{Ddl, Note, NoteKind, Request, TableDdl};
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
-use crate::target::{self, build, connect};
-use crate::value::{PgType, Seen};
-
-/// Rows looked at, at either end of a table, before its columns get their types. Values further
-/// in that do not fit widen the type while the table is copied.
-const SAMPLE_ROWS: usize = 10_000;
+use crate::target::{self, build, catalog, connect};
+use crate::value::codec::form::Form;
+use crate::value::codec::infer::Inference;
+use crate::value::codec::policy::Policies;
+use crate::value::{ColumnType, PgType, Seen};
 
 /// What the rest of a session works with.
 pub(crate) struct Session {
@@ -71,10 +72,13 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     if survey.catalog.tables.is_empty() {
         return Err(Error::NothingToDo);
     }
-    let types = choose_types(&run.source, &survey, &known).await?;
+    let overrides = resolve(&client, &run.config).await?;
+    let types = choose_types(&run.source, &survey, &known, &overrides).await?;
     let ddl = plan_ddl(&run.config.target_schema, &survey, &types);
     if stored.is_none() {
         report_notes(&ddl);
+    } else {
+        report_losses(&ddl);
     }
     check_free(run, &client, &ddl, &known).await?;
     // Here ends what only looks. Everything that could be found out before writing is known.
@@ -112,7 +116,7 @@ fn gone(what: &str) -> target::Error {
 pub(crate) async fn plan_in_force(
     source: &SourceThread,
     client: &Client,
-    target_schema: &str,
+    config: &Config,
 ) -> Result<Plan, Error> {
     let survey = source
         .run(|source| {
@@ -122,8 +126,9 @@ pub(crate) async fn plan_in_force(
         })
         .await?;
     let known = ledger::tables(client).await?;
-    let types = choose_types(source, &survey, &known).await?;
-    let ddl = plan_ddl(target_schema, &survey, &types);
+    let overrides = resolve(client, config).await?;
+    let types = choose_types(source, &survey, &known, &overrides).await?;
+    let ddl = plan_ddl(&config.target_schema, &survey, &types);
     let mappings = survey.catalog.tables.iter().filter_map(|table| {
         let made = ddl.tables.iter().find(|made| made.source == table.name)?;
         let known = known.iter().find(|known| known.name == table.name)?;
@@ -133,28 +138,134 @@ pub(crate) async fn plan_in_force(
 }
 
 /// The DDL that a first run would carry out. Reads the source only.
-pub fn ddl_of(source: &mut Source, target_schema: &str) -> Result<Ddl, source::Error> {
+///
+/// Types that only the target's catalog knows are taken on trust.
+pub fn ddl_of(
+    source: &mut Source,
+    target_schema: &str,
+    overrides: &Overrides,
+) -> Result<Ddl, Error> {
     let survey = source.survey()?;
-    let mut types = HashMap::new();
+    overrides.check_names(&survey.catalog.tables)?;
+    let mut types = Types::new();
     for table in &survey.catalog.tables {
-        let seen = sample(source, table)?;
-        for (index, (column, seen)) in table.columns.iter().zip(seen).enumerate() {
-            let is_alias = table.rowid_alias == Some(index);
-            let chosen = seen.choose(&column.declared, column.affinity);
-            let pg = if is_alias { PgType::Int8 } else { chosen };
+        let found = sample(source, table, overrides)?;
+        for (index, found) in found.into_iter().enumerate() {
+            let pg = decide(table, index, found, None, overrides)?;
             types.insert((table.name.clone(), index), pg);
         }
     }
     Ok(plan_ddl(target_schema, &survey, &types))
 }
 
+/// The type of every column, by its table's name and its position.
+type Types = HashMap<(String, usize), ColumnType>;
+
+/// What a sample of a column's values says.
+#[derive(Default)]
+struct Found {
+    seen: Seen,
+    /// Where a type is set and no form.
+    inference: Option<Inference>,
+}
+
 /// What the columns of a table hold. Nobody asks of a table too wide for PostgreSQL, and SQLite
 /// could not select all its columns and the rowid at once.
-fn sample(source: &mut Source, table: &Table) -> Result<Vec<Seen>, source::Error> {
-    if target::ddl::COLUMNS_MAX < table.columns.len() {
-        return Ok(vec![Seen::default(); table.columns.len()]);
+fn sample(
+    source: &mut Source,
+    table: &Table,
+    overrides: &Overrides,
+) -> Result<Vec<Found>, source::Error> {
+    let mut found: Vec<Found> = (0..table.columns.len())
+        .map(|position| {
+            let choice = overrides.choice(table, position).filter(|choice| choice.form.is_none());
+            Found { seen: Seen::default(), inference: choice.map(Choice::inference) }
+        })
+        .collect();
+    if table.columns.len() <= target::ddl::COLUMNS_MAX {
+        source.look_at(table, SAMPLE_ROWS, &mut |position, value| {
+            let Found { seen, inference } = &mut found[position];
+            match inference {
+                Some(inference) => inference.note(value),
+                None => seen.note(value),
+            }
+        })?;
     }
-    source.sample(table, SAMPLE_ROWS)
+    Ok(found)
+}
+
+/// A column's type, from what was set, stored and found.
+fn decide(
+    table: &Table,
+    position: usize,
+    found: Found,
+    stored: Option<StoredType>,
+    overrides: &Overrides,
+) -> Result<ColumnType, overrides::Error> {
+    let column = &table.columns[position];
+    if let Some(choice) = overrides.choice(table, position) {
+        let kept = stored.and_then(|stored| stored.form_for(choice));
+        let inferred = found.inference.and_then(|inference| inference.best());
+        let form = kept.or(inferred.map(|inferred| inferred.form));
+        return Ok(ColumnType::Set(choice.codec(table, position, form)?));
+    }
+    Ok(ColumnType::Chosen(match stored {
+        Some(StoredType::Chosen(pg)) => pg,
+        _ if table.rowid_alias == Some(position) => PgType::Int8,
+        _ => found.seen.choose(&column.declared, column.affinity),
+    }))
+}
+
+/// What a known table was made with.
+#[derive(Clone)]
+enum StoredType {
+    Chosen(PgType),
+    Set { name: String, form: Form, policies: Policies },
+}
+
+impl StoredType {
+    /// The form that was found when the table was made, if the same was asked for then.
+    fn form_for(&self, choice: &Choice) -> Option<Form> {
+        match self {
+            Self::Set { name, form, policies }
+                if *name == choice.target.name && *policies == choice.policies =>
+            {
+                Some(form.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn is_for(&self, choice: Option<&Choice>) -> bool {
+        match (self, choice) {
+            (Self::Chosen(_), None) => true,
+            (stored, Some(choice)) => choice.form.is_some() || stored.form_for(choice).is_some(),
+            (Self::Set { .. }, None) => false,
+        }
+    }
+}
+
+/// Asks the target for the types that are not built in. One that it does not have is left as it
+/// was written, and [`check_types`] names the column.
+async fn resolve(client: &Client, config: &Config) -> Result<Overrides, Error> {
+    let overrides = &config.overrides;
+    let names = overrides.foreign_types();
+    if names.is_empty() {
+        return Ok((**overrides).clone());
+    }
+    Ok(overrides.resolved(&catalog::types(client, &config.target_schema, &names).await?))
+}
+
+/// Every type that is set must be there.
+fn check_types(table: &Table, position: usize, choice: &Choice) -> Result<(), overrides::Error> {
+    if choice.target.oid != 0 {
+        return Ok(());
+    }
+    Err(overrides::Error::UnknownType {
+        table: table.name.clone(),
+        column: table.columns[position].name.clone(),
+        name: choice.target.name.clone(),
+    })
 }
 
 /// Makes sure that nobody else is at work, and reads what the target says of itself.
@@ -218,30 +329,38 @@ async fn claim(run: &mut Run, client: &Client, stored: Option<&Stored>) -> Resul
     Ok(epoch)
 }
 
-/// The type of every column: as stored for tables that are known, by a sample for the others.
+/// The type of every column: as set, as stored for tables that are known, by a sample for the
+/// others.
 async fn choose_types(
     source: &SourceThread,
     survey: &Survey,
     known: &[KnownTable],
-) -> Result<HashMap<(String, usize), PgType>, Error> {
-    let mut types = HashMap::new();
+    overrides: &Overrides,
+) -> Result<Types, Error> {
+    overrides.check_names(&survey.catalog.tables)?;
+    let shared = Arc::new(overrides.clone());
+    let mut types = Types::new();
     for table in &survey.catalog.tables {
         let stored = known.iter().find(|known| known.name == table.name);
-        let stored = stored.map_or_else(HashMap::new, |known| stored_types(known, table));
-        let mut seen = Vec::new();
-        for (index, column) in table.columns.iter().enumerate() {
-            let pg = match stored.get(&column.name) {
-                Some(pg) => *pg,
-                None if table.rowid_alias == Some(index) => PgType::Int8,
-                None => {
-                    if seen.is_empty() {
-                        let table = table.clone();
-                        seen = source.run(move |source| sample(source, &table)).await?;
-                    }
-                    Seen::choose(seen[index], &column.declared, column.affinity)
-                }
-            };
-            types.insert((table.name.clone(), index), pg);
+        let mut stored = stored.map_or_else(HashMap::new, |known| stored_types(known, table));
+        let is_known = table.columns.iter().enumerate().all(|(position, column)| {
+            let choice = overrides.choice(table, position);
+            let is_alias = table.rowid_alias == Some(position) && choice.is_none();
+            is_alias || stored.get(&column.name).is_some_and(|stored| stored.is_for(choice))
+        });
+        let found = if is_known {
+            table.columns.iter().map(|_| Found::default()).collect()
+        } else {
+            let (table, overrides) = (table.clone(), shared.clone());
+            source.run(move |source| sample(source, &table, &overrides)).await?
+        };
+        for (position, found) in found.into_iter().enumerate() {
+            if let Some(choice) = overrides.choice(table, position) {
+                check_types(table, position, choice)?;
+            }
+            let stored = stored.remove(&table.columns[position].name);
+            let pg = decide(table, position, found, stored, overrides)?;
+            types.insert((table.name.clone(), position), pg);
         }
     }
     Ok(types)
@@ -249,7 +368,7 @@ async fn choose_types(
 
 /// The types that a known table was made with, by column name. A column that is declared otherwise
 /// now is looked at anew.
-fn stored_types(known: &KnownTable, table: &Table) -> HashMap<String, PgType> {
+fn stored_types(known: &KnownTable, table: &Table) -> HashMap<String, StoredType> {
     let Some(columns) = known.columns["columns"].as_array() else { return HashMap::new() };
     let declared: HashMap<&str, &str> = known.columns["declared"]
         .as_array()
@@ -267,19 +386,50 @@ fn stored_types(known: &KnownTable, table: &Table) -> HashMap<String, PgType> {
         .iter()
         .filter_map(|column| {
             let name = column["from"].as_str().filter(|name| is_the_same(name))?;
-            Some((name.to_owned(), serde_json::from_value(column["pg"].clone()).ok()?))
+            Some((name.to_owned(), stored_type(column)?))
         })
         .collect()
 }
 
-fn plan_ddl(target_schema: &str, survey: &Survey, types: &HashMap<(String, usize), PgType>) -> Ddl {
+/// One column as [`build::shape`] writes it.
+fn stored_type(column: &Value) -> Option<StoredType> {
+    let Some(name) = column["type"].as_str() else {
+        return serde_json::from_value(column["pg"].clone()).ok().map(StoredType::Chosen);
+    };
+    let form = serde_json::from_value(column["form"].clone()).ok()?;
+    let policies = serde_json::from_value(column["policies"].clone()).ok()?;
+    Some(StoredType::Set { name: name.to_owned(), form, policies })
+}
+
+/// What the kind of a [`Note`] is called that tells of a lossy type.
+const LOSSY: &str = "type";
+
+/// The losses that were chosen by name; every verdict tells of them.
+fn losses(survey: &Survey, types: &Types) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for table in &survey.catalog.tables {
+        for (position, column) in table.columns.iter().enumerate() {
+            let pg = &types[&(table.name.clone(), position)];
+            let lost = pg.set().map(|codec| codec.losses()).unwrap_or_default();
+            notes.extend(lost.iter().map(|loss| Note {
+                object: format!("{}.{}", table.name, column.name),
+                what: LOSSY,
+                kind: NoteKind::Differs,
+                reason: format!("{}: {loss}", pg.sql()),
+            }));
+        }
+    }
+    notes
+}
+
+fn plan_ddl(target_schema: &str, survey: &Survey, types: &Types) -> Ddl {
     let catalog = &survey.catalog;
     let mut ddl = target::ddl::plan(&Request {
         schema: target_schema,
         tables: &catalog.tables,
         views: &catalog.views,
         utf8: catalog.encoding == "UTF-8",
-        types: &|table: &Table, column| types[&(table.name.clone(), column)],
+        types: &|table: &Table, column| types[&(table.name.clone(), column)].clone(),
     });
     let left_out = |object: &str, what, reason: &str| Note {
         object: object.to_owned(),
@@ -292,6 +442,7 @@ fn plan_ddl(target_schema: &str, survey: &Survey, types: &HashMap<(String, usize
         0..0,
         skipped.map(|skipped| left_out(&skipped.name, skipped.kind.as_str(), &skipped.reason)),
     );
+    ddl.notes.extend(losses(survey, types));
     ddl.notes.extend(
         catalog
             .triggers
@@ -317,6 +468,13 @@ fn report_notes(ddl: &Ddl) {
         } else {
             tracing::warn!(%object, %what, kind, %reason, "not as on the source");
         }
+    }
+}
+
+/// What was chosen to be lost is told of at every start.
+fn report_losses(ddl: &Ddl) {
+    for Note { object, reason, .. } in ddl.notes.iter().filter(|note| note.what == LOSSY) {
+        tracing::warn!(%object, %reason, "values may not come back as they were");
     }
 }
 
@@ -480,7 +638,7 @@ fn map(id: TableId, table: &Table, made: &TableDdl) -> Mapping {
         .columns
         .iter()
         .filter(|column| !column.computed)
-        .map(|column| (column.source, column.name.clone(), column.pg))
+        .map(|column| (column.source, column.name.clone(), column.pg.clone()))
         .collect();
     Mapping::new(id, table.clone(), made.name.clone(), travelling)
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use super::prepare::Session;
-use super::{Ended, Error, Run};
+use super::{Ended, Error, OnUnmappable, Run};
 use crate::batch::Batch;
 use crate::change::{Anchor, TableId};
 use crate::failpoint;
@@ -59,7 +59,8 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
     let schema = &run.config.target_schema;
     let limits =
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
-    let applier = Applier::new(client, schema, epoch, stored.standing, limits);
+    let halts = run.config.on_unmappable == OnUnmappable::Halt;
+    let applier = Applier::new(client, schema, epoch, stored.standing, limits, halts);
     let applier = attendant.attend(applier).await?;
     tracing::info!(from = stored.standing.applied.position.0, "replaying");
     let bell = Arc::new(Notify::new());

@@ -155,7 +155,7 @@ impl Stage {
         let file = File::default();
         let pace = PaceArgs::default();
         let config = file.run(self.home.shop(), self.target.clone(), schema.clone(), false, &pace);
-        let mut replication = Replication::start(config);
+        let mut replication = Replication::start(config.clone());
         self.screen.start_clock();
         let watched = self.watch(&mut writer, &mut replication, &mut observer, stop).await;
         // Nobody writes while both sides are compared, whatever has happened.
@@ -166,7 +166,7 @@ impl Stage {
         self.screen.wait_for("comparing both sides row by row");
         let source = observer.source.clone();
         let client = observer.client().await?;
-        let plan = daemon::prepare::plan_in_force(&source, client, &schema).await?;
+        let plan = daemon::prepare::plan_in_force(&source, client, &config).await?;
         let comparison = verify::compare_at_rest(&source, client, &schema, plan.into()).await?;
         self.screen.end();
         self.conclude(&writer.tally, &observer.seen, &comparison)

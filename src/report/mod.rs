@@ -69,7 +69,7 @@ fn headline(assessment: &Assessment) -> String {
 }
 
 fn speaks_for_another(column: &ColumnReport) -> bool {
-    column.proposal.pg != column.proposal.default_type
+    column.proposal.is_another()
 }
 
 /// What the integrity check came to, in a few words.
@@ -188,7 +188,7 @@ pub fn overrides(assessment: &Assessment) -> String {
 
 fn write_override(text: &mut String, table: &TableReport, column: &ColumnReport) {
     let proposal = &column.proposal;
-    if !speaks_for_another(column) && proposal.alternatives.is_empty() {
+    if proposal.is_set || !speaks_for_another(column) && proposal.alternatives.is_empty() {
         return;
     }
     let off = if speaks_for_another(column) && proposal.lossy.is_none() { "" } else { "# " };
@@ -213,7 +213,13 @@ fn write_override(text: &mut String, table: &TableReport, column: &ColumnReport)
 /// The lines that set a proposal.
 pub fn settings(proposal: &Proposal) -> Vec<String> {
     let mut lines = vec![format!("type = {}", toml_text(&proposal.pg))];
-    lines.extend(proposal.form.iter().map(|form| format!("form = {}", toml_text(form))));
+    let form = proposal.form.as_ref().and_then(|form| toml::Value::try_from(form).ok());
+    lines.extend(form.map(|form| format!("form = {form}")));
+    if !proposal.accept.is_empty()
+        && let Ok(accept) = toml::Value::try_from(&proposal.accept)
+    {
+        lines.push(format!("accept = {accept}"));
+    }
     lines.extend(proposal.policies.iter().map(|(name, setting)| match setting {
         Setting::Flag(flag) => format!("{name} = {flag}"),
         Setting::Word(word) => format!("{name} = {}", toml_text(word)),

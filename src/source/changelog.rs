@@ -587,7 +587,8 @@ fn check_outgrown(mapping: &Mapping, position: usize, value: Storage<'_>) -> Res
         return Ok(());
     }
     let declared = &mapping.table.columns[index].declared;
-    match Seen::default().widened(value, column.pg, declared, column.affinity) {
+    let Some(chosen) = column.pg.chosen() else { return Ok(()) };
+    match Seen::default().widened(value, chosen, declared, column.affinity) {
         Some(to) => Err(Error::Outgrown { table: mapping.id, column: position, to }),
         None => Ok(()),
     }

@@ -20,7 +20,7 @@ use crate::change::{Place, Position};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::{Ident, Key, Table};
-use crate::value::{Owned, PgType, Seen};
+use crate::value::{Owned, PgType, Seen, Storage};
 
 /// A stretch of one table that is copied in order.
 #[derive(Clone, Debug)]
@@ -92,6 +92,10 @@ pub struct Slice<'a> {
     /// What the target has: the file must still hold it, or no row is read.
     pub place: Option<&'a Place>,
 }
+
+/// Rows looked at, at either end of a table, before its columns get their types and forms. Values
+/// further in that do not fit widen the type while the table is copied, where it was not set.
+pub const SAMPLE_ROWS: usize = 10_000;
 
 /// A table is split into lanes when its rowids span more than this.
 const LANE_ROWIDS_MIN: i64 = 200_000;
@@ -207,10 +211,22 @@ impl Source {
     /// Notes the storage classes in the first and last rows of a table, `rows_max` of each.
     pub fn sample(&mut self, table: &Table, rows_max: usize) -> Result<Vec<Seen>, Error> {
         let mut seen = vec![Seen::default(); table.columns.len()];
+        self.look_at(table, rows_max, &mut |position, value| seen[position].note(value))?;
+        Ok(seen)
+    }
+
+    /// Shows the values in the first and last rows of a table, `rows_max` of each, with the
+    /// positions of their columns.
+    pub fn look_at(
+        &mut self,
+        table: &Table,
+        rows_max: usize,
+        see: &mut dyn FnMut(usize, Storage<'_>),
+    ) -> Result<(), Error> {
         match walk(table) {
             Walk::Rowid(rowid) => {
                 for direction in ["asc", "desc"] {
-                    self.sample_by_rowid(table, &rowid, direction, rows_max, &mut seen)?;
+                    self.sample_by_rowid(table, &rowid, direction, rows_max, see)?;
                 }
             }
             Walk::Key(_) => {
@@ -220,10 +236,10 @@ impl Source {
                     all_columns(table),
                     table.ident()
                 );
-                self.sample_by(&sql, &mut seen)?;
+                self.sample_by(&sql, table.columns.len(), see)?;
             }
         }
-        Ok(seen)
+        Ok(())
     }
 
     /// In slices, so that no read transaction is longer than the pace allows.
@@ -233,7 +249,7 @@ impl Source {
         rowid: &str,
         direction: &str,
         rows_max: usize,
-        seen: &mut [Seen],
+        see: &mut dyn FnMut(usize, Storage<'_>),
     ) -> Result<(), Error> {
         let compare = if direction == "asc" { ">" } else { "<" };
         let mut after: Option<i64> = None;
@@ -248,7 +264,7 @@ impl Source {
                 all_columns(table),
                 table.ident()
             );
-            let (rows, last) = self.sample_by(&sql, seen)?;
+            let (rows, last) = self.sample_by(&sql, table.columns.len(), see)?;
             let Some(last) = last.filter(|_| rows != 0) else { return Ok(()) };
             after = Some(last);
             left = left.saturating_sub(rows);
@@ -256,7 +272,12 @@ impl Source {
         Ok(())
     }
 
-    fn sample_by(&mut self, sql: &str, seen: &mut [Seen]) -> Result<(usize, Option<i64>), Error> {
+    fn sample_by(
+        &mut self,
+        sql: &str,
+        width: usize,
+        see: &mut dyn FnMut(usize, Storage<'_>),
+    ) -> Result<(usize, Option<i64>), Error> {
         let doing = "sample a table";
         let hold_max = self.pace()?.hold_max;
         self.reading(|conn| {
@@ -265,10 +286,10 @@ impl Source {
             let mut rows = statement.query([]).map_err(Error::sqlite(doing))?;
             let (mut count, mut last) = (0, None);
             while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
-                for (position, seen) in seen.iter_mut().enumerate() {
-                    seen.note(storage(row.get_ref(position).map_err(Error::sqlite(doing))?));
+                for position in 0..width {
+                    see(position, storage(row.get_ref(position).map_err(Error::sqlite(doing))?));
                 }
-                last = row.get(seen.len()).ok();
+                last = row.get(width).ok();
                 count += 1;
                 if hold_max < begun.elapsed() {
                     break;
@@ -426,7 +447,8 @@ fn widening(
     let crate::mapping::From::Column(index) = column.from else { return Ok(None) };
     let value = storage(row.get_ref(position).map_err(Error::sqlite("read a chunk"))?);
     let declared = &mapping.table.columns[index].declared;
-    let wider = Seen::default().widened(value, column.pg, declared, column.affinity);
+    let Some(chosen) = column.pg.chosen() else { return Ok(None) };
+    let wider = Seen::default().widened(value, chosen, declared, column.affinity);
     Ok(wider.map(|to| ChunkRead::Widen { table, column: position, to }))
 }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
+use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
@@ -37,7 +37,7 @@ use crate::change::{Anchor, Position, TableId};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::Ident;
-use crate::value::PgType;
+use crate::value::ColumnType;
 
 /// How long and how much one transaction may grow while a backlog is worked off. Beyond it the
 /// position says `consistent = false` until the backlog is done.
@@ -104,6 +104,8 @@ pub struct Applier {
     quarantined: i64,
     /// Tables that go row by row until the next commit.
     careful: HashSet<TableId>,
+    /// A row that cannot be held is an error; it does not go to quarantine.
+    halts: bool,
 }
 
 /// A transaction that spans several batches.
@@ -119,11 +121,19 @@ struct Group {
 
 /// What one table's statements are.
 struct Statements {
-    upsert: Statement,
+    upsert: Upsert,
     delete: Statement,
     copy: String,
     /// No row of the target has a greater key, where keys are single integers.
     greatest_key: Option<i64>,
+}
+
+/// How rows are written.
+enum Upsert {
+    /// From arrays.
+    Prepared(Statement),
+    /// By way of a staging table: some values need a cast or are arrays themselves.
+    Staged,
 }
 
 /// The rows of one table, sorted by key and divided by what is to be done.
@@ -170,6 +180,7 @@ impl Applier {
         epoch: i64,
         standing: Standing,
         limits: Limits,
+        halts: bool,
     ) -> Result<Self, Error> {
         let advance = client
             .prepare("select lite2pg.advance($1, $2, $3, $4, $5, $6, $7)")
@@ -191,6 +202,7 @@ impl Applier {
             advance,
             quarantined,
             careful: HashSet::new(),
+            halts,
         })
     }
 
@@ -219,6 +231,12 @@ impl Applier {
         let expected = self.open.as_ref().map_or(self.standing.applied, |group| group.through);
         assert_eq!(batch.from, expected, "a batch begins where the last one ended");
         let work = divide(mappings, batch);
+        if self.halts
+            && let Some((mapping, refused)) =
+                work.iter().find_map(|item| Some((item.mapping, *item.refused.first()?)))
+        {
+            return Err(unmappable(mapping, refused));
+        }
         for item in &work {
             self.prepare(item.mapping, item.index).await?;
         }
@@ -230,7 +248,11 @@ impl Applier {
             && batch.rows() <= PIPELINED_ROWS_MAX
             && batch.bytes <= PIPELINED_BYTES_MAX
             && self.quarantined == 0
-            && work.iter().all(|item| item.appended.is_empty() && item.refused.is_empty());
+            && work.iter().all(|item| {
+                item.appended.is_empty()
+                    && item.refused.is_empty()
+                    && (item.present.is_empty() || !item.mapping.needs_stage())
+            });
         if is_simple {
             match self.in_one_trip(&work, batch).await {
                 Ok(()) => {
@@ -265,9 +287,11 @@ impl Applier {
             if !item.absent.is_empty() {
                 prepared.push((&statements.delete, key_arrays(item.mapping, &item.absent)));
             }
-            if !item.present.is_empty() {
+            if let Upsert::Prepared(upsert) = &statements.upsert
+                && !item.present.is_empty()
+            {
                 let images = item.present.iter().map(|(_, image)| image.as_slice());
-                prepared.push((&statements.upsert, row_arrays(item.mapping, images)));
+                prepared.push((upsert, row_arrays(item.mapping, images)));
             }
         }
         let through = batch.through;
@@ -392,7 +416,7 @@ impl Applier {
         }
         self.execute("savepoint part").await?;
         match self.set_based(item, position).await {
-            Err(error) if error.is(&SqlState::UNIQUE_VIOLATION) => {
+            Err(error) if error.is(&SqlState::UNIQUE_VIOLATION) && !item.mapping.needs_stage() => {
                 self.execute("rollback to savepoint part").await?;
                 match self.displace(item, position).await {
                     Err(error) if is_refusal(&error) => {}
@@ -420,13 +444,7 @@ impl Applier {
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rows_of_one_statement(rest));
             rest = after;
-            let images = part.iter().map(|(_, image)| image.as_slice());
-            let arrays = row_arrays(item.mapping, images);
-            let upsert = &self.tables[&item.index].upsert;
-            self.client
-                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
-                .await
-                .map_err(Error::query("write rows"))?;
+            self.upsert(item, part.iter().map(|(_, image)| *image)).await?;
         }
         if !item.appended.is_empty() {
             let copy = self.tables[&item.index].copy.clone();
@@ -436,6 +454,31 @@ impl Applier {
         failpoint::hit(failpoint::APPLY_UPSERTED);
         self.raise_greatest_key(item);
         self.note_quarantine(item, position).await
+    }
+
+    /// Inserts rows or updates those that are there.
+    async fn upsert<'a>(
+        &self,
+        item: &Work<'_>,
+        images: impl Iterator<Item = &'a Image>,
+    ) -> Result<(), Error> {
+        let (doing, mapping) = ("write rows", item.mapping);
+        if let Upsert::Prepared(upsert) = &self.tables[&item.index].upsert {
+            let arrays = row_arrays(mapping, images.map(Vec::as_slice));
+            return self
+                .client
+                .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
+                .await
+                .map(drop)
+                .map_err(Error::query(doing));
+        }
+        let stage = super::copy::Stage::of(mapping);
+        self.execute(&stage.create).await?;
+        let columns = column_list(mapping);
+        let copy = format!("copy {} ({columns}) from stdin (format binary)", stage.name);
+        self.copy_in(&copy, mapping, images).await?;
+        let sql = upsert_sql(mapping, &self.qualified(mapping), &stage.select);
+        self.execute(&format!("{sql}; drop table {}", stage.name)).await
     }
 
     /// Deletes every touched key, removes what is in the way on a unique index, inserts.
@@ -555,6 +598,9 @@ impl Applier {
                     column: error.column(),
                     reason: error.reason(),
                 };
+                if self.halts {
+                    return Err(unmappable(mapping, &refused));
+                }
                 self.quarantine(mapping.id, &refused, position).await?;
                 break;
             }
@@ -566,15 +612,8 @@ impl Applier {
     /// Writes one row; the inner error is what the target said when it refused it.
     async fn one_row(&self, item: &Work<'_>, image: &Image) -> Result<Result<(), Error>, Error> {
         self.execute("savepoint one_row").await?;
-        let arrays = row_arrays(item.mapping, std::iter::once(image.as_slice()));
-        let upsert = &self.tables[&item.index].upsert;
-        let outcome = self
-            .client
-            .execute_raw(upsert, arrays.iter().map(|raw| raw as &(dyn ToSql + Sync)))
-            .await
-            .map_err(Error::query("write a row"));
-        match outcome {
-            Ok(_) => {
+        match self.upsert(item, std::iter::once(image)).await {
+            Ok(()) => {
                 self.execute("release savepoint one_row").await?;
                 Ok(Ok(()))
             }
@@ -647,14 +686,17 @@ impl Applier {
         }
         let doing = "prepare to write a table";
         let target = self.qualified(mapping);
-        let types: Vec<Type> = mapping.columns.iter().map(|column| array_type(column.pg)).collect();
-        let upsert = self
-            .client
-            .prepare_typed(&upsert_sql(mapping, &target), &types)
-            .await
-            .map_err(Error::query(doing))?;
+        let upsert = if mapping.needs_stage() {
+            Upsert::Staged
+        } else {
+            let types: Vec<Type> =
+                mapping.columns.iter().map(|column| array_type(&column.pg)).collect();
+            let sql = upsert_sql(mapping, &target, &rows_of_arrays(mapping));
+            let prepared = self.client.prepare_typed(&sql, &types).await;
+            Upsert::Prepared(prepared.map_err(Error::query(doing))?)
+        };
         let key_types: Vec<Type> =
-            mapping.key.iter().map(|column| array_type(mapping.columns[*column].pg)).collect();
+            mapping.key.iter().map(|column| array_type(&mapping.columns[*column].pg)).collect();
         let delete = self
             .client
             .prepare_typed(&delete_sql(mapping, &target), &key_types)
@@ -664,7 +706,8 @@ impl Applier {
         let greatest_key = match single_integer_key(mapping) {
             None => None,
             Some(key) => {
-                let sql = format!("select coalesce(max({key}), {}) from {target}", i64::MIN);
+                let sql =
+                    format!("select coalesce(max({key})::bigint, {}) from {target}", i64::MIN);
                 Some(self.client.query_one(&sql, &[]).await.map_err(Error::query(doing))?.get(0))
             }
         };
@@ -675,7 +718,11 @@ impl Applier {
     /// Moves rows that can only be new from the upserts to a COPY.
     fn by_copy<'a>(&self, mut work: Vec<Work<'a>>) -> Vec<Work<'a>> {
         for item in &mut work {
-            let Some(greatest) = self.tables[&item.index].greatest_key else { continue };
+            let Statements { greatest_key: Some(greatest), upsert: Upsert::Prepared(_), .. } =
+                self.tables[&item.index]
+            else {
+                continue;
+            };
             // Rows are sorted by key, so the new ones are at the end.
             let first_new =
                 item.present.partition_point(|(key, _)| integer_key(key) <= Some(greatest));
@@ -768,6 +815,15 @@ impl Applier {
     }
 }
 
+fn unmappable(mapping: &Mapping, refused: &Quarantined) -> Error {
+    Error::Unmappable {
+        table: mapping.table.name.clone(),
+        key: refused.key.to_string(),
+        column: refused.column.clone(),
+        reason: refused.reason.clone(),
+    }
+}
+
 /// Whether the server refused the data, so that another way of writing it may succeed.
 pub(super) fn is_refusal(error: &Error) -> bool {
     // Data exception, integrity constraint violation, program limit exceeded
@@ -819,8 +875,13 @@ fn rows_of_one_statement(rows: &[(&KeyImage, &Image)]) -> usize {
     fits.count().max(1)
 }
 
-fn array_type(pg: PgType) -> Type {
-    Type::from_oid(pg.array_oid()).expect("array types of the bootstrap catalog are known")
+fn array_type(pg: &ColumnType) -> Type {
+    let (name, oid, array_oid) = pg.wire();
+    Type::from_oid(array_oid).unwrap_or_else(|| {
+        // Only the number is sent.
+        let element = Type::new(name.to_owned(), oid, Kind::Simple, String::new());
+        Type::new(format!("{name}[]"), array_oid, Kind::Array(element), String::new())
+    })
 }
 
 fn column_list(mapping: &Mapping) -> String {
@@ -832,14 +893,19 @@ fn column_list(mapping: &Mapping) -> String {
         .join(", ")
 }
 
-fn upsert_sql(mapping: &Mapping, target: &str) -> String {
-    let columns = column_list(mapping);
+/// All rows of the parameters: an array for each column.
+fn rows_of_arrays(mapping: &Mapping) -> String {
     let arrays: Vec<String> = mapping
         .columns
         .iter()
         .enumerate()
-        .map(|(number, column)| format!("${}::{}[]", number + 1, column.pg.sql()))
+        .map(|(number, column)| format!("${}::{}[]", number + 1, column.pg.wire().0))
         .collect();
+    format!("select * from unnest({})", arrays.join(", "))
+}
+
+fn upsert_sql(mapping: &Mapping, target: &str, rows: &str) -> String {
+    let columns = column_list(mapping);
     let key: Vec<String> = mapping
         .key
         .iter()
@@ -859,8 +925,7 @@ fn upsert_sql(mapping: &Mapping, target: &str) -> String {
     };
     format!(
         "insert into {target} ({columns}) overriding system value
-         select * from unnest({}) on conflict ({}) do {action}",
-        arrays.join(", "),
+         {rows} on conflict ({}) do {action}",
         key.join(", "),
     )
 }
@@ -868,14 +933,16 @@ fn upsert_sql(mapping: &Mapping, target: &str) -> String {
 fn delete_sql(mapping: &Mapping, target: &str) -> String {
     let name = |column: usize| Ident::new(&mapping.columns[column].target);
     if let [column] = mapping.key[..] {
-        let pg = mapping.columns[column].pg.sql();
+        let pg = mapping.columns[column].pg.wire().0;
         return format!("delete from {target} where {} = any($1::{pg}[])", name(column));
     }
     let arrays: Vec<String> = mapping
         .key
         .iter()
         .enumerate()
-        .map(|(number, column)| format!("${}::{}[]", number + 1, mapping.columns[*column].pg.sql()))
+        .map(|(number, column)| {
+            format!("${}::{}[]", number + 1, mapping.columns[*column].pg.wire().0)
+        })
         .collect();
     let names: Vec<String> = (0..mapping.key.len()).map(|number| format!("k{number}")).collect();
     let equal: Vec<String> = mapping
@@ -895,7 +962,7 @@ fn delete_sql(mapping: &Mapping, target: &str) -> String {
 /// The quoted name of the key, where keys are single integers.
 fn single_integer_key(mapping: &Mapping) -> Option<Ident> {
     match mapping.key[..] {
-        [column] if mapping.columns[column].pg == PgType::Int8 => {
+        [column] if mapping.columns[column].pg.is_integer() => {
             Some(Ident::new(&mapping.columns[column].target))
         }
         _ => None,
@@ -904,24 +971,29 @@ fn single_integer_key(mapping: &Mapping) -> Option<Ident> {
 
 fn integer_key(key: &KeyImage) -> Option<i64> {
     let field = fields(key).next().flatten()?;
-    field.try_into().ok().map(i64::from_be_bytes)
+    match *field {
+        [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
+        [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
+        _ => field.try_into().ok().map(i64::from_be_bytes),
+    }
 }
 
 /// One array per key column.
 fn key_arrays(mapping: &Mapping, keys: &[&KeyImage]) -> Vec<Raw> {
-    let types: Vec<PgType> = mapping.key.iter().map(|column| mapping.columns[*column].pg).collect();
+    let types: Vec<u32> =
+        mapping.key.iter().map(|column| mapping.columns[*column].pg.wire().1).collect();
     arrays(&types, keys.iter().map(|key| key.as_slice()))
 }
 
 /// One array per column.
 fn row_arrays<'a>(mapping: &Mapping, images: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
-    let types: Vec<PgType> = mapping.columns.iter().map(|column| column.pg).collect();
+    let types: Vec<u32> = mapping.columns.iter().map(|column| column.pg.wire().1).collect();
     arrays(&types, images)
 }
 
 /// Turns rows of fields into columns of fields. An array's elements have the very form that the
 /// fields have, so the bytes are only moved.
-fn arrays<'a>(types: &[PgType], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
+fn arrays<'a>(types: &[u32], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
     const HEADER_BYTES: usize = 20;
     let mut columns: Vec<BytesMut> = types.iter().map(|_| BytesMut::zeroed(HEADER_BYTES)).collect();
     let mut has_null = vec![false; types.len()];
@@ -941,11 +1013,11 @@ fn arrays<'a>(types: &[PgType], rows: impl Iterator<Item = &'a [u8]>) -> Vec<Raw
         }
         count += 1;
     }
-    for ((column, has_null), pg) in columns.iter_mut().zip(has_null).zip(types) {
+    for ((column, has_null), oid) in columns.iter_mut().zip(has_null).zip(types) {
         let mut header = &mut column[..HEADER_BYTES];
         header.put_i32(1); // dimensions
         header.put_i32(i32::from(has_null));
-        header.put_u32(pg.oid());
+        header.put_u32(*oid);
         header.put_i32(count);
         header.put_i32(1); // lower bound
     }

@@ -4,6 +4,8 @@
 //! Everything that is to be built is written into `lite2pg.objects` in the transaction that makes
 //! its table, so a restart goes on where it stopped, and running anything here twice changes
 //! nothing. What PostgreSQL refuses is marked with its reason; nothing is dropped silently.
+//!
+//! The file is long because making, building and dropping share that one list of objects.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -648,7 +650,7 @@ pub async fn outgrow(
     to: crate::value::PgType,
 ) -> Result<(), Error> {
     let mut wider = mapping.clone();
-    wider.columns[column].pg = to;
+    wider.columns[column].pg = to.into();
     let mut shape = shape(&wider);
     shape[OUTGROWN] = wider.columns[column].target.as_str().into();
     client
@@ -667,7 +669,8 @@ pub fn is_outgrown(shape: &serde_json::Value) -> bool {
 }
 
 /// What a stored table must still look like for its target to be kept: the columns that travel,
-/// the declared type of every column, the key.
+/// with the type, form and policies of those that were given one, the declared type of every
+/// column, the key.
 pub fn shape(mapping: &Mapping) -> serde_json::Value {
     let name = |index: usize| mapping.table.columns[index].name.as_str();
     let columns: Vec<serde_json::Value> = mapping
@@ -678,7 +681,17 @@ pub fn shape(mapping: &Mapping) -> serde_json::Value {
                 From::Column(index) => Some(name(index)),
                 From::Rowid => None,
             };
-            serde_json::json!({ "from": from, "to": column.target, "pg": column.pg })
+            let to = &column.target;
+            match column.pg.set() {
+                None => serde_json::json!({ "from": from, "to": to, "pg": column.pg }),
+                Some(codec) => serde_json::json!({
+                    "from": from,
+                    "to": to,
+                    "type": codec.target().name,
+                    "form": codec.form(),
+                    "policies": codec.policies(),
+                }),
+            }
         })
         .collect();
     let declared: Vec<serde_json::Value> = mapping

@@ -46,6 +46,8 @@ pub struct Arrived<'a> {
     pub is_last: bool,
     /// The head when the chunk was read.
     pub read_at: i64,
+    /// A row that cannot be held ends the copy.
+    pub halts: bool,
 }
 
 /// Writes one chunk and its progress in one transaction.
@@ -80,6 +82,7 @@ pub async fn write_chunk(
     }
     failpoint::hit(failpoint::COPY_CHUNK_SENT);
     for refused in chunk.quarantined {
+        halt(mapping, &chunk, &refused.key.to_string(), &refused.column, &refused.reason)?;
         client
             .execute(
                 super::ledger::QUARANTINE,
@@ -138,6 +141,7 @@ async fn send_what_fits(
             }
             let key = json_of(mapping, &key).to_string();
             let (column, reason) = (error.column(), error.reason());
+            halt(mapping, chunk, &key, &column, &reason)?;
             client
                 .execute(
                     super::ledger::QUARANTINE,
@@ -152,6 +156,25 @@ async fn send_what_fits(
         parts.push(part.slice(..middle));
     }
     Ok(())
+}
+
+/// Fails for a row that would go to quarantine, if the configuration says to stop.
+fn halt(
+    mapping: &Mapping,
+    chunk: &Arrived<'_>,
+    key: &str,
+    column: &Option<String>,
+    reason: &str,
+) -> Result<(), Error> {
+    if !chunk.halts {
+        return Ok(());
+    }
+    Err(Error::Unmappable {
+        table: mapping.table.name.clone(),
+        key: key.to_owned(),
+        column: column.clone(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// A tuple begins with the number of its fields.
@@ -181,11 +204,14 @@ async fn send(
     let doing = "copy a chunk";
     let columns: Vec<String> =
         mapping.columns.iter().map(|column| Ident::new(&column.target).to_string()).collect();
-    let sql = format!(
-        "copy {target_schema}.{} ({}) from stdin (format binary)",
-        Ident::new(&mapping.target),
-        columns.join(", ")
-    );
+    let (target, columns) =
+        (format!("{target_schema}.{}", Ident::new(&mapping.target)), columns.join(", "));
+    let stage = mapping.needs_stage().then(|| Stage::of(mapping));
+    if let Some(stage) = &stage {
+        client.batch_execute(&stage.create).await.map_err(Error::query(doing))?;
+    }
+    let into = stage.as_ref().map_or(&target, |stage| &stage.name);
+    let sql = format!("copy {into} ({columns}) from stdin (format binary)");
     let copying = client.copy_in::<_, Bytes>(&sql).await.map_err(Error::query(doing))?;
     let mut copying = std::pin::pin!(copying);
     let mut head = BytesMut::new();
@@ -198,7 +224,45 @@ async fn send(
         at = end;
     }
     copying.feed(Bytes::from_static(TRAILER)).await.map_err(Error::query(doing))?;
-    copying.finish().await.map(drop).map_err(Error::query(doing))
+    copying.finish().await.map_err(Error::query(doing))?;
+    let Some(Stage { name, select, .. }) = stage else { return Ok(()) };
+    client
+        .batch_execute(&format!(
+            "insert into {target} ({columns}) overriding system value {select}; drop table {name}"
+        ))
+        .await
+        .map_err(Error::query(doing))
+}
+
+/// A temporary table for rows that hold what cannot be sent as the column's type: text that the
+/// server has to cast.
+pub(super) struct Stage {
+    /// Its qualified name.
+    pub name: String,
+    /// The statements that make it, empty, in the open transaction.
+    pub create: String,
+    /// All its rows, as the target's types.
+    pub select: String,
+}
+
+impl Stage {
+    pub(super) fn of(mapping: &Mapping) -> Self {
+        let name = format!("pg_temp.\"lite2pg_stage_{}\"", mapping.id.0);
+        let (mut made, mut cast) = (Vec::new(), Vec::new());
+        for column in &mapping.columns {
+            let ident = Ident::new(&column.target);
+            made.push(format!("{ident} {}", column.pg.stage_sql()));
+            cast.push(format!("{ident}::{}", column.pg.sql()));
+        }
+        Self {
+            create: format!(
+                "drop table if exists {name}; create temporary table {name} ({}) on commit drop",
+                made.join(", ")
+            ),
+            select: format!("select {} from {name}", cast.join(", ")),
+            name,
+        }
+    }
 }
 
 /// Stores where the lane stands, and that contents were read at a newer position than before.

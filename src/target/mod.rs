@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod attend;
 pub mod build;
+pub mod catalog;
 pub mod connect;
 pub mod conninfo;
 pub mod copy;
@@ -102,6 +103,19 @@ pub enum Error {
     TableExists {
         /// Its qualified name.
         table: String,
+    },
+    /// A row cannot be held, and the configuration says to stop then.
+    #[error("{table} {key}{}: {reason}", .column.as_ref().map(|c| format!(", column {c}"))
+        .unwrap_or_default())]
+    Unmappable {
+        /// The table's name on the source.
+        table: String,
+        /// The row's key, as JSON.
+        key: String,
+        /// The column at fault, if one is.
+        column: Option<String>,
+        /// Why.
+        reason: String,
     },
     /// A unique index of the target forbids what the source holds.
     #[error("a unique index of the target forbids rows that the source holds (table {})", table.0)]

@@ -16,7 +16,6 @@ use super::ddl::Layout;
 use super::expr::{self, Class, Purpose, Refusal, Scope, ScopeColumn};
 use crate::grammar::{self, dequote};
 use crate::table::{Ident, View};
-use crate::value::PgType;
 
 /// A view for PostgreSQL.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,7 +182,7 @@ impl Query<'_> {
                 name: column.name.clone(),
                 table: alias.clone(),
                 sql: format!("{}.{}", Ident::new(&alias), Ident::new(&layout.columns[at])),
-                pg: layout.types[at],
+                pg: layout.types[at].clone(),
                 affinity: column.affinity,
                 collation: column.collation.clone(),
                 not_null: column.not_null,
@@ -241,7 +240,7 @@ impl Query<'_> {
                 columns: BTreeSet::from([at]),
                 differs: false,
                 aggregate: false,
-                is_collated: column.pg == PgType::Text,
+                is_collated: column.pg.is_collated(),
             });
         }
         if is_empty { Err("a star in it stands for nothing".into()) } else { Ok(()) }
@@ -286,7 +285,7 @@ impl Query<'_> {
 
     fn check_bytewise(&self, position: usize) -> Result<(), Refusal> {
         let column = &self.scope.columns[position];
-        if column.pg == PgType::Text && column.collation != "BINARY" {
+        if column.pg.is_collated() && column.collation != "BINARY" {
             return Err(format!("it tells rows apart by the collation {}", column.collation));
         }
         Ok(())

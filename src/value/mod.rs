@@ -12,10 +12,12 @@
 
 mod choose;
 pub mod codec;
+mod column;
 mod jsonb;
 mod numeric;
 
 pub use choose::Seen;
+pub use column::ColumnType;
 
 use crate::table::Affinity;
 

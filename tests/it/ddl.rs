@@ -228,7 +228,7 @@ fn plan(catalog: &Catalog, schema: &str) -> Ddl {
         tables: &catalog.tables,
         views: &catalog.views,
         utf8: catalog.encoding == "UTF-8",
-        types: &declared_type,
+        types: &|table, position| declared_type(table, position).into(),
     })
 }
 
@@ -575,7 +575,7 @@ fn scope(purpose: Purpose) -> Scope {
             name: (*name).to_owned(),
             table: "x".to_owned(),
             sql: Ident::new(*name).to_string(),
-            pg: *pg,
+            pg: (*pg).into(),
             affinity: Affinity::of(declared.split(" collate").next().unwrap_or_default()),
             collation: match *name {
                 "n" => "NOCASE",
@@ -817,7 +817,7 @@ fn defaults_store_the_same_on_both_sides() {
                 tables: &catalog.tables,
                 views: &[],
                 utf8: true,
-                types: &|_, _| pg,
+                types: &|_, _| pg.into(),
             });
             if ddl.notes.iter().any(|note| note.what == "default") {
                 continue;

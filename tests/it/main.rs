@@ -30,6 +30,7 @@ mod stop;
 mod bad_input;
 mod elsewhere;
 mod lineage;
+mod overrides;
 mod quarantine;
 mod restless;
 

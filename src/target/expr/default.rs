@@ -10,12 +10,65 @@ use super::constant::Value;
 use super::{Purpose, Refusal, Scope, Term, Walk, store};
 use crate::grammar::{self, dequote};
 use crate::table::Affinity;
-use crate::value::PgType;
+use crate::value::codec::Codec;
+use crate::value::codec::kind::Kind;
+use crate::value::codec::moment::Zone;
+use crate::value::{ColumnType, PgType, Storage};
 
 /// Translates the DEFAULT of a column; `None` is no default at all, which NULL is.
 ///
 /// Call it on a deep stack ([`grammar::on_deep_stack`]).
-pub fn translate(text: &str, affinity: Affinity, pg: PgType) -> Result<Option<String>, Refusal> {
+pub fn translate(
+    text: &str,
+    affinity: Affinity,
+    pg: &ColumnType,
+) -> Result<Option<String>, Refusal> {
+    match pg {
+        ColumnType::Chosen(pg) => chosen(text, affinity, *pg),
+        ColumnType::Set(codec) => set(text, affinity, codec),
+    }
+}
+
+/// What `CURRENT_TIMESTAMP` becomes in a column of text.
+const CLOCK: &str = "to_char(statement_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')";
+
+/// For a type that the configuration set: constants that the codec takes, and the clock.
+fn set(text: &str, affinity: Affinity, codec: &Codec) -> Result<Option<String>, Refusal> {
+    let name = &codec.target().name;
+    let refusal = || format!("it is not translated for {name}, which the configuration set");
+    let fits = |value| codec.encode(value, &mut Vec::new()).is_ok();
+    let kind = &codec.target().kind;
+    if let Some(number) = chosen(text, affinity, PgType::Int8).ok().flatten()
+        && let Ok(integer) = number.parse::<i64>()
+        && fits(Storage::Integer(integer))
+    {
+        return match kind {
+            Kind::SmallInt | Kind::Integer | Kind::BigInt => Ok(Some(number)),
+            Kind::Boolean => Ok(Some((integer == 1).to_string())),
+            _ => Err(refusal()),
+        };
+    }
+    let Some(sql) = chosen(text, affinity, PgType::Text)? else { return Ok(None) };
+    if sql == CLOCK {
+        return match kind {
+            Kind::Timestamptz(_) if codec.policies().zone == Some(Zone::universal()) => {
+                Ok(Some("date_trunc('second', statement_timestamp())".to_owned()))
+            }
+            _ => Err(refusal()),
+        };
+    }
+    let literal = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let is_alike = matches!(
+        kind,
+        Kind::Text | Kind::Varchar(_) | Kind::Uuid | Kind::Date | Kind::Json | Kind::Jsonb
+    );
+    match literal.map(|literal| literal.replace("''", "'")) {
+        Some(value) if is_alike && fits(Storage::Text(value.as_bytes())) => Ok(Some(sql)),
+        _ => Err(refusal()),
+    }
+}
+
+fn chosen(text: &str, affinity: Affinity, pg: PgType) -> Result<Option<String>, Refusal> {
     grammar::expression(text, |expr| {
         let scope = Scope { columns: Vec::new(), utf8: true, purpose: Purpose::Default };
         let mut walk = Walk::new(&scope);
@@ -43,7 +96,7 @@ mod tests {
     use super::*;
 
     fn default(text: &str, declared: &str, pg: PgType) -> Result<Option<String>, Refusal> {
-        grammar::on_deep_stack(|| translate(text, Affinity::of(declared), pg))
+        grammar::on_deep_stack(|| translate(text, Affinity::of(declared), &pg.into()))
     }
 
     #[test]

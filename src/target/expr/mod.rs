@@ -13,6 +13,8 @@
 //! Text columns are taken to be `collate "C"`, as [`crate::target::ddl`] makes them. Nothing of
 //! the application's text reaches PostgreSQL verbatim: literals are decoded and written anew.
 //!
+//! The file is long because the walk over an expression is one recursion with one state.
+//!
 //! Begin with [`predicate`], [`scalar`] and [`default::translate`].
 
 use std::collections::BTreeSet;
@@ -21,7 +23,9 @@ use sqlite3_parser::ast::{Expr, Id, LikeOperator, Literal as Token, Operator, Un
 
 use crate::grammar::{self, dequote};
 use crate::table::{Affinity, Literal};
-use crate::value::PgType;
+use crate::value::codec::form::{Digits, Form};
+use crate::value::codec::kind::Kind;
+use crate::value::{ColumnType, PgType};
 
 mod calculate;
 mod call;
@@ -49,7 +53,7 @@ pub struct ScopeColumn {
     /// How PostgreSQL is to call it; quoted.
     pub sql: String,
     /// The type it has there.
-    pub pg: PgType,
+    pub pg: ColumnType,
     /// Its affinity on the source.
     pub affinity: Affinity,
     /// Its collation on the source.
@@ -183,6 +187,28 @@ pub fn fold(sql: &str, collation: &str) -> Result<String, Refusal> {
         "RTRIM" => Ok(format!("rtrim({sql}, ' ')")),
         other => Err(format!("only the application knows the collation {other:?}")),
     }
+}
+
+/// The class of a column's values on the target. Of the types that the configuration sets, only
+/// those that hold the very same integers or texts are let through.
+fn class_of(name: &str, pg: &ColumnType) -> Result<Class, Refusal> {
+    Ok(match pg {
+        ColumnType::Chosen(PgType::Int8) => Class::Int,
+        ColumnType::Chosen(PgType::Float8) => Class::Real,
+        ColumnType::Chosen(PgType::Numeric) => Class::Numeric,
+        ColumnType::Chosen(PgType::Text) => Class::Text,
+        ColumnType::Chosen(PgType::Bytea) => Class::Blob,
+        ColumnType::Chosen(PgType::Jsonb) => return Err(format!("{name:?} mixes storage classes")),
+        ColumnType::Set(codec) => match (&codec.target().kind, codec.form()) {
+            (Kind::SmallInt | Kind::Integer | Kind::BigInt, Form::Number(Digits::Integer))
+                if codec.losses().is_empty() =>
+            {
+                Class::Int
+            }
+            (Kind::Text | Kind::Varchar(_), Form::Text) if codec.losses().is_empty() => Class::Text,
+            _ => return Err(format!("{name:?} is {} by the configuration", pg.sql())),
+        },
+    })
 }
 
 /// A translated subexpression with all that its surroundings need to know.
@@ -450,16 +476,13 @@ impl<'scope> Walk<'scope> {
             return Err(format!("{name:?} can be several columns"));
         }
         self.columns.insert(position);
-        let class = match column.pg {
-            PgType::Int8 => Class::Int,
-            PgType::Float8 => Class::Real,
-            PgType::Numeric => Class::Numeric,
-            PgType::Text => Class::Text,
-            PgType::Bytea => Class::Blob,
-            PgType::Jsonb => return Err(format!("{name:?} mixes storage classes")),
-        };
+        let class = class_of(name, &column.pg)?;
         let makes_numbers = compare::is_numeric(column.affinity);
-        let mut term = Term::atom(&column.sql, class).collated(class == Class::Text);
+        let sql = match column.pg {
+            ColumnType::Set(_) if class == Class::Int => format!("({}::bigint)", column.sql),
+            _ => column.sql.clone(),
+        };
+        let mut term = Term::atom(sql, class).collated(class == Class::Text);
         term.affinity = Some(column.affinity);
         term.collation = Some(column.collation.clone());
         // With a numeric affinity, text that looks like a number is one already, and a double
@@ -799,7 +822,7 @@ mod tests {
             name: name.into(),
             table: "x".into(),
             sql: format!("\"{name}\""),
-            pg,
+            pg: pg.into(),
             affinity: Affinity::of(declared),
             collation: collation.into(),
             not_null: false,

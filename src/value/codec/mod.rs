@@ -37,7 +37,7 @@ use policy::{TooLong, TrailingSpaces};
 use super::{Misfit, Owned, Storage};
 
 /// One column's type, form and policies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Codec {
     target: Target,
     form: Form,
@@ -143,6 +143,11 @@ impl Codec {
     /// The column's form.
     pub fn form(&self) -> &Form {
         &self.form
+    }
+
+    /// The column's policies.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// What may not come back as it was; empty if everything does.

@@ -127,7 +127,9 @@ pub enum Forms {
 }
 
 /// Something a codec may not bring back as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// `empty_as_null`.
