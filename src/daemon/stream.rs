@@ -354,9 +354,7 @@ impl Stream {
     }
 }
 
-/// Builds indexes, checks and views, and says that the target is in step. Returns how many of them
-/// PostgreSQL refused.
-/// Indexes, checks and views, each once the rows are there.
+/// Builds the indexes, checks and views that wait for the rows to be there.
 async fn build_what_waits(client: &Client, target_schema: &str) -> Result<Built, target::Error> {
     let mut outcome = Built::default();
     for kind in ["index", "check", "view"] {
@@ -367,6 +365,8 @@ async fn build_what_waits(client: &Client, target_schema: &str) -> Result<Built,
     Ok(outcome)
 }
 
+/// Builds indexes, checks and views, and says that the target is in step. Returns how many of them
+/// PostgreSQL refused.
 async fn build_the_rest(
     client: &Client,
     target_schema: &str,

@@ -489,7 +489,7 @@ impl Applier {
             item.absent.iter().copied().chain(written().map(|(key, _)| *key)).collect();
         self.delete(item.index, mapping, &touched).await?;
         let target = self.qualified(mapping);
-        let stage = format!("pg_temp.\"lite2pg_stage_{}\"", mapping.id.0);
+        let stage = super::copy::stage_name(mapping);
         let columns = column_list(mapping);
         self.execute(&format!(
             "drop table if exists {stage};

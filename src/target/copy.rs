@@ -234,6 +234,11 @@ async fn send(
         .map_err(Error::query(doing))
 }
 
+/// The qualified name of a table's staging table, which lives within one transaction.
+pub(super) fn stage_name(mapping: &Mapping) -> String {
+    format!("pg_temp.\"lite2pg_stage_{}\"", mapping.id.0)
+}
+
 /// A temporary table for rows that hold what cannot be sent as the column's type: text that the
 /// server has to cast.
 pub(super) struct Stage {
@@ -247,7 +252,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn of(mapping: &Mapping) -> Self {
-        let name = format!("pg_temp.\"lite2pg_stage_{}\"", mapping.id.0);
+        let name = stage_name(mapping);
         let (mut made, mut cast) = (Vec::new(), Vec::new());
         for column in &mapping.columns {
             let ident = Ident::new(&column.target);
