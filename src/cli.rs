@@ -120,9 +120,13 @@ pub struct AssessArgs {
     /// Rows to read per second at most [default: no limit].
     #[arg(long, value_name = "N")]
     pub rows_per_second: Option<std::num::NonZeroU32>,
-    /// The schema that would get the tables [default: public].
-    #[arg(long, value_name = "NAME")]
-    pub target_schema: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Judge values by the types of tables that the target has already, which are asked there. As
+    /// `mode = "adopt"` in lite2pg.toml.
+    #[arg(long)]
+    pub adopt: bool,
 }
 
 /// Arguments of `schema`.
@@ -135,8 +139,12 @@ pub struct SchemaArgs {
     #[allow(missing_docs)]
     pub target: TargetArgs,
     /// Build foreign keys and set sequences on the target: the step that cutover takes.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adopt")]
     pub finalise: bool,
+    /// Hold the source against tables that the target has already, and list what matches, what does
+    /// not, and what to do about it. As `mode = "adopt"` in lite2pg.toml.
+    #[arg(long)]
+    pub adopt: bool,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
@@ -154,6 +162,10 @@ pub struct RunArgs {
     /// Exit with 0 as soon as the target is in step.
     #[arg(long)]
     pub until_caught_up: bool,
+    /// The target's tables are there already, made by the application's own migrations: fill them,
+    /// and never alter them. As `mode = "adopt"` in lite2pg.toml.
+    #[arg(long)]
+    pub adopt: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub pace: PaceArgs,

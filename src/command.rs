@@ -2,14 +2,17 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::assess::outcome::Verdict;
 use crate::cli::{
-    AssessArgs, Cli, Command, LogFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs,
+    AssessArgs, Cli, Command, LogFormat, PaceArgs, RunArgs, SchemaArgs, SourceArgs, StatusArgs,
+    TargetArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
 use crate::error::{Exit, Report};
+use crate::overrides::{Mode, Overrides};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::{self, ConnInfo};
@@ -78,16 +81,17 @@ async fn assess(file: &File, args: AssessArgs) -> Result<Exit, Report> {
     for wanted in args.html.iter().chain(&args.write_overrides) {
         refuse_database(wanted, &path)?;
     }
-    let schema = file.target_schema(&TargetArgs {
-        target_schema: args.target_schema.clone(),
-        ..TargetArgs::default()
-    });
+    let schema = file.target_schema(&args.target);
     let options = assess::Options {
         is_quick: args.quick,
         in_place: args.integrity,
         rows_per_second: args.rows_per_second,
     };
-    let overrides = file.overrides();
+    let mut overrides = file.overrides(args.adopt)?;
+    if overrides.mode() == Mode::Adopt {
+        let adopted = adoption_of(file, &args.target, path.clone(), schema.clone(), overrides);
+        overrides = Arc::new(adopted.await?);
+    }
     let assess = move || assess::assess(&path, &schema, options, &overrides);
     let assessment =
         tokio::task::spawn_blocking(assess).await.expect("an assessment does not panic")?;
@@ -140,6 +144,7 @@ fn write_file(path: &Path, text: &str) -> Result<(), Report> {
 fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
     let path = file.source(args)?;
     let mut source = Source::open(&path)?;
+    source.leave_out(file.overrides(false)?);
     let survey = source.survey()?;
     if survey.catalog.tables.is_empty() {
         return Err(daemon::Error::NothingToDo.into());
@@ -209,7 +214,8 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
         );
     }
     say_about(args.target.target.as_deref(), &target);
-    let config = file.run(path, target, schema, args.until_caught_up, &args.pace);
+    let overrides = file.overrides(args.adopt)?;
+    let config = file.run(path, target, schema, overrides, args.until_caught_up, &args.pace);
     let outcome = run_until_told(config).await;
     release(cluster).await?;
     match outcome? {
@@ -290,6 +296,8 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
     let schema = file.target_schema(&args.target);
     if args.finalise {
         let source = SourceThread::open(path.clone()).await?;
+        let overrides = file.overrides(false)?;
+        source.run(move |source| source.leave_out(overrides)).await;
         let (target, cluster) =
             target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
         let (client, _) =
@@ -300,14 +308,59 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
         print_json(&outcome)?;
         return Ok(if outcome.refused == 0 { Exit::Yes } else { Exit::No });
     }
+    let overrides = file.overrides(args.adopt)?;
+    if overrides.mode() == Mode::Adopt {
+        return show_adoption(file, args, path, schema, overrides).await;
+    }
     let mut source = Source::open(&path)?;
-    let ddl = daemon::prepare::ddl_of(&mut source, &schema, &file.overrides())?;
+    source.leave_out(overrides.clone());
+    let ddl = daemon::blueprint::ddl_of(&mut source, &schema, &overrides)?;
     if args.json {
         print_json(&ddl)?;
     } else {
         print(&ddl.render())?;
     }
     Ok(Exit::Yes)
+}
+
+/// What the configuration says, with the types of the tables that would be adopted.
+async fn adoption_of(
+    file: &File,
+    args: &TargetArgs,
+    path: PathBuf,
+    schema: String,
+    overrides: Arc<Overrides>,
+) -> Result<Overrides, Report> {
+    let (target, cluster) =
+        target_of(file.clone(), args.clone(), path.clone(), Private::MustExist).await?;
+    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let outcome = daemon::blueprint::types_of_target(&config).await;
+    release(cluster).await?;
+    Ok(outcome?)
+}
+
+/// Shows what would be adopted. The answer is no where something is in the way.
+async fn show_adoption(
+    file: &File,
+    args: SchemaArgs,
+    path: PathBuf,
+    schema: String,
+    overrides: Arc<Overrides>,
+) -> Result<Exit, Report> {
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
+    say_about(args.target.target.as_deref(), &target);
+    let pace = PaceArgs::default();
+    let config = file.run(path, target, schema, overrides, false, &pace);
+    let outcome = daemon::blueprint::show(&config).await;
+    release(cluster).await?;
+    let shown = outcome?;
+    if args.json {
+        print_json(&shown)?;
+    } else {
+        print(&report::adoption(&shown))?;
+    }
+    Ok(if shown.is_clear { Exit::Yes } else { Exit::No })
 }
 
 impl From<config::Error> for Report {
@@ -337,6 +390,9 @@ impl From<config::Error> for Report {
             },
             config::Error::NothingThere { .. } => {
                 "`lite2pg run` makes one. Or name the target: --target URL.".to_owned()
+            }
+            config::Error::Overrides(_) => {
+                "docs/reference/config.md lists what each mode takes.".to_owned()
             }
             config::Error::Private(error) => match error.remedy() {
                 Remedy::Stop { hint } => hint.clone(),

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::cli::{PaceArgs, SourceArgs, TargetArgs};
 use crate::daemon::{self, OnUnmappable};
-use crate::overrides::{Choice, Overrides};
+use crate::overrides::{self, ExistingRows, Mode, Overrides, TableSetting, Written};
 use crate::target::conninfo::{self, ConnInfo, Surroundings};
 use crate::target::private::{self, PrivateCluster, Tuning};
 
@@ -78,6 +78,9 @@ pub enum Error {
         /// Where it would be.
         state: PathBuf,
     },
+    /// What it says of tables and columns contradicts itself.
+    #[error(transparent)]
+    Overrides(#[from] overrides::Error),
     /// The private PostgreSQL cannot be had.
     #[error(transparent)]
     Private(#[from] private::Error),
@@ -105,9 +108,17 @@ pub struct File {
     file_events: Option<bool>,
     on_unmappable: Option<OnUnmappable>,
     #[serde(default)]
-    columns: BTreeMap<String, BTreeMap<String, Choice>>,
+    mode: Mode,
     #[serde(default)]
-    types: BTreeMap<String, Choice>,
+    existing_rows: ExistingRows,
+    #[serde(default)]
+    tables: BTreeMap<String, TableSetting>,
+    #[serde(default)]
+    columns: BTreeMap<String, BTreeMap<String, Written>>,
+    #[serde(default)]
+    types: BTreeMap<String, Written>,
+    #[serde(default)]
+    defaults: Written,
     #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
@@ -200,9 +211,18 @@ impl File {
         named.unwrap_or_else(|| "public".to_owned())
     }
 
-    /// What it says of the types of columns.
-    pub fn overrides(&self) -> Arc<Overrides> {
-        Arc::new(Overrides::new(self.columns.clone(), self.types.clone()))
+    /// What it says of tables and columns; `adopts` is the flag's word for its mode.
+    pub fn overrides(&self, adopts: bool) -> Result<Arc<Overrides>, Error> {
+        let mode = if adopts { Mode::Adopt } else { self.mode };
+        let overrides = Overrides::new(
+            mode,
+            self.existing_rows,
+            self.tables.clone(),
+            self.columns.clone(),
+            self.types.clone(),
+            self.defaults.clone(),
+        );
+        Ok(Arc::new(overrides?))
     }
 
     /// Where PostgreSQL is. Without any name for it, a private cluster is brought up, and made
@@ -239,6 +259,7 @@ impl File {
         source: PathBuf,
         target: ConnInfo,
         target_schema: String,
+        overrides: Arc<Overrides>,
         until_caught_up: bool,
         pace: &PaceArgs,
     ) -> daemon::Config {
@@ -248,7 +269,7 @@ impl File {
             source,
             target,
             target_schema,
-            overrides: self.overrides(),
+            overrides,
             on_unmappable: self.on_unmappable.unwrap_or_default(),
             until_caught_up,
             poll_interval: Duration::from_millis(poll_interval_ms.max(1)),

@@ -110,12 +110,46 @@ impl From<daemon::Error> for Report {
                 &error,
                 Some("docs/reference/types.md has the types, forms and policies.".to_owned()),
             ),
+            daemon::Error::NotAdoptable { findings } => Self {
+                exit: Exit::No,
+                message: format!(
+                    "{} in the way of adopting the target's tables",
+                    match findings.len() {
+                        1 => "one thing is".to_owned(),
+                        several => format!("{several} things are"),
+                    }
+                ),
+                causes: findings.iter().map(in_the_way).collect(),
+                hint: Some(
+                    "Nothing was written. `lite2pg schema --adopt` shows every table and column."
+                        .to_owned(),
+                ),
+            },
+            daemon::Error::Stopped { .. } => Self::new(Exit::No, error.to_string()).hint(
+                "`lite2pg status` says why; `lite2pg schema --adopt` shows every table and column.",
+            ),
+            daemon::Error::LookAnew => Self::new(Exit::Unknown, error.to_string()),
+            daemon::Error::WasAdopted => Self::new(Exit::Usage, error.to_string())
+                .hint("Say mode = \"adopt\" in lite2pg.toml, or `--adopt`."),
             daemon::Error::NotInStep { .. } => Self::new(Exit::No, error.to_string())
                 .hint("Bring it into step first: `lite2pg run --until-caught-up`."),
             daemon::Error::NothingToDo => Self::new(Exit::Usage, error.to_string()).hint(
                 "Is --source the right file? `lite2pg schema --source FILE` shows what it holds.",
             ),
         }
+    }
+}
+
+/// A finding as a line: where, what, and the way out.
+fn in_the_way(finding: &crate::adopt::Finding) -> String {
+    let mut line = finding.table.clone();
+    if let Some(column) = &finding.column {
+        line = format!("{line}.{column}");
+    }
+    line = format!("{line}: {}", finding.message);
+    match &finding.advice {
+        Some(advice) => format!("{line} ({advice})"),
+        None => line,
     }
 }
 
@@ -225,9 +259,9 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Altered, Closed, Connect, InUse, Moved, NewerFormat, OtherSchema, OtherSource,
-            Position, Privilege, PutBack, Query, Silent, Stricter, TableExists, TableGone,
-            TakenOver, Trigger, Unmappable,
+            Altered, Closed, Connect, InUse, Moved, NewerFormat, OlderFormat, OtherSchema,
+            OtherSource, Position, Privilege, PutBack, Query, Silent, Stricter, TableExists,
+            TableGone, TakenOver, Trigger, Unmappable,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -262,6 +296,9 @@ impl From<target::Error> for Report {
             ),
             NewerFormat { .. } => {
                 (Exit::Usage, Some("Use the newer lite2pg that fed this target.".to_owned()))
+            }
+            OlderFormat { .. } => {
+                (Exit::Unknown, Some("`lite2pg run` brings it up to date.".to_owned()))
             }
             Position { .. } => (
                 Exit::Lineage,

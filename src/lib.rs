@@ -16,6 +16,7 @@
 //! transaction makes the target hold exactly those contents and that position. Applying twice is
 //! harmless, because it is state and not a recipe.
 
+pub mod adopt;
 pub mod assess;
 pub mod batch;
 pub mod change;

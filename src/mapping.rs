@@ -21,6 +21,8 @@ pub struct Mapping {
     pub columns: Vec<MappedColumn>,
     /// Positions in `columns` of what names a row, in key order.
     pub key: Vec<usize>,
+    /// The target table was there: its keys, indexes and defaults are the application's own.
+    pub is_adopted: bool,
 }
 
 /// A column that travels.
@@ -84,7 +86,7 @@ impl Mapping {
                 named.into_iter().map(|column| place(From::Column(column))).collect()
             }
         };
-        Self { id, table, target, columns, key }
+        Self { id, table, target, columns, key, is_adopted: false }
     }
 
     /// Whether rows can only be written by way of a staging table.

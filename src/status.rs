@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use crate::change::{Lineage, Position};
 use crate::source::thread::SourceThread;
-use crate::target::ledger::{self, Phase};
+use crate::target::ledger::{self, KnownTable, Phase, STOPPED};
 use crate::{source, target};
 
 /// One reading.
@@ -76,10 +76,12 @@ pub struct Positions {
 pub struct TableStatus {
     /// Its name on the source.
     pub name: String,
-    /// `copying`, `copied` or `streaming`.
+    /// `copying`, `copied`, `streaming` or `stopped`.
     pub state: String,
     /// Rows on the target.
     pub rows: i64,
+    /// Why it is stopped.
+    pub reason: Option<String>,
 }
 
 /// The way back.
@@ -173,7 +175,8 @@ async fn read_target(
     let doing = "read the state of the target";
     for table in ledger::tables(client).await? {
         let rows = ledger::count_rows(client, target_schema, &table.target).await?;
-        status.tables.push(TableStatus { name: table.name, state: table.state, rows });
+        let KnownTable { name, state, reason, .. } = table;
+        status.tables.push(TableStatus { name, state, rows, reason });
     }
     status.quarantined = client
         .query_one("select count(*) from lite2pg.quarantine", &[])
@@ -237,7 +240,18 @@ fn waiting_for(status: &Status, is_alone: bool) -> Option<String> {
     match phase {
         Phase::Copying => Some("the first copy".to_owned()),
         Phase::CatchingUp => Some("catching up after the copy".to_owned()),
-        Phase::Streaming => None,
+        Phase::Streaming => status.tables.iter().find_map(TableStatus::waits_for),
+    }
+}
+
+impl TableStatus {
+    /// What a stopped table needs.
+    fn waits_for(&self) -> Option<String> {
+        let reason = self.reason.as_ref().filter(|_| self.state == STOPPED)?;
+        Some(format!(
+            "table {} is stopped: {reason}; `lite2pg schema --adopt` says more",
+            self.name
+        ))
     }
 }
 

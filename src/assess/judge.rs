@@ -323,6 +323,7 @@ impl Judge<'_> {
                 }
                 SkippedKind::Constraints => (Severity::Warning, "constraints_left_out"),
                 SkippedKind::Index => (Severity::Warning, "index_left_out"),
+                SkippedKind::Ignored => (Severity::Note, "ignored"),
             };
             let message = format!("the {} is left out: {}", skipped.kind.as_str(), skipped.reason);
             self.find(severity, code, &About::object(&skipped.name), message);

@@ -22,6 +22,7 @@ pub mod scan;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 
 use collide::Collisions;
 use judge::{Evidence, judge};
@@ -59,15 +60,16 @@ pub fn assess(
     path: &Path,
     target_schema: &str,
     options: Options,
-    overrides: &Overrides,
+    overrides: &Arc<Overrides>,
 ) -> Result<Assessment, crate::daemon::Error> {
     let mut source = Source::open_to_read(path)?;
+    source.leave_out(overrides.clone());
     let facts = source.facts()?;
     let survey = source.survey()?;
     let how = if options.in_place { IntegrityCheck::InPlace } else { IntegrityCheck::OnCopy };
     let integrity = source.check_integrity(how, options.is_quick)?;
     drop(source);
-    overrides.check_names(&survey.catalog.tables)?;
+    overrides.check_names(&survey.catalog.tables, &survey.catalog.left_out())?;
     let codecs = codecs(path, &survey, overrides)?;
     let mut scanned = scan::scan(path, &survey, options.rows_per_second, &codecs)?;
     for (table, scan) in survey.catalog.tables.iter().zip(&mut scanned.tables) {

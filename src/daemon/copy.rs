@@ -402,9 +402,12 @@ async fn build_keys(run: &Run, session: &Session) -> Result<(), Error> {
         .collect();
     for mapping in &session.plan.mappings {
         if known.get(&mapping.id).is_some_and(|state| state == "copying") {
-            let key = &session.keys[&mapping.id];
             let schema = &run.config.target_schema;
-            build::build_key(&session.client, schema, mapping, key).await?;
+            match session.keys.get(&mapping.id) {
+                Some(key) => build::build_key(&session.client, schema, mapping, key).await?,
+                // An adopted table has had its key all along.
+                None => ledger::set_state(&session.client, mapping.id, "copied").await?,
+            }
         }
     }
     Ok(())

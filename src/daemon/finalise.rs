@@ -18,7 +18,9 @@ use crate::target::ledger::{self, Phase};
 pub struct Finalised {
     /// Foreign keys that now stand, validated.
     pub foreign_keys: usize,
-    /// Foreign keys that PostgreSQL refused; `lite2pg.objects` says why.
+    /// Triggers of adopted tables that fire again.
+    pub triggers: usize,
+    /// Foreign keys and triggers that PostgreSQL refused; `lite2pg.objects` says why.
     pub refused: usize,
     /// Sequences set past every key.
     pub sequences: usize,
@@ -53,9 +55,17 @@ pub async fn finalise(
             Ok::<_, source::Error>((catalog, counters))
         })
         .await?;
-    let built = build::build_waiting(client, target_schema, "foreign_key").await?;
+    // What was refused may be possible by now.
+    build::wait_again(client, "foreign_key").await?;
+    let foreign_keys = build::build_waiting(client, target_schema, "foreign_key").await?;
+    let triggers = build::build_waiting(client, target_schema, "trigger").await?;
     let known = ledger::tables(client).await?;
     let sequences =
         build::set_sequences(client, target_schema, &catalog.tables, &known, &counters).await?;
-    Ok(Finalised { foreign_keys: built.built, refused: built.refused, sequences })
+    Ok(Finalised {
+        foreign_keys: foreign_keys.built,
+        triggers: triggers.built,
+        refused: foreign_keys.refused + triggers.refused,
+        sequences,
+    })
 }

@@ -9,6 +9,7 @@
 //!
 //! Only here do both sides meet.
 
+pub mod blueprint;
 pub mod copy;
 pub mod finalise;
 pub mod prepare;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::adopt::Finding;
 use crate::overrides::{self, Overrides};
 use crate::source::Traces;
 use crate::source::thread::SourceThread;
@@ -104,6 +106,24 @@ pub enum Error {
         /// How far replication is.
         phase: &'static str,
     },
+    /// The target's tables are not such that the source's rows could go there.
+    #[error("{} things are in the way of adopting the target's tables", findings.len())]
+    NotAdoptable {
+        /// What is in the way.
+        findings: Vec<Finding>,
+    },
+    /// In step but for these, which the target cannot take.
+    #[error("in step, but for {}", tables.join(", "))]
+    Stopped {
+        /// The names of the tables on the source.
+        tables: Vec<String>,
+    },
+    /// What had stopped a table may be gone; a new session looks. Never leaves a run.
+    #[error("a stopped table may be able to go on")]
+    LookAnew,
+    /// The mode would make tables anew that the application's migrations made.
+    #[error("the tables of this target were adopted, and mode = \"create\" would make them anew")]
+    WasAdopted,
     /// The source has nothing that could be replicated.
     #[error("the source has no table that can be replicated")]
     NothingToDo,
@@ -170,6 +190,8 @@ const REST_POLL: Duration = Duration::from_millis(100);
 /// Any number of crashes and restarts, of this process or of the server, lead to the same end.
 pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
     let source = SourceThread::open(config.source.clone()).await?;
+    let overrides = config.overrides.clone();
+    source.run(move |source| source.leave_out(overrides)).await;
     let mut run =
         Run { config, source, stop, epoch: None, former: None, failures: 0, doubted: None };
     loop {
@@ -189,6 +211,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 tracing::info!("the schema of the source changed; looking at it anew");
                 Duration::ZERO
             }
+            Err(Error::LookAnew) => Duration::ZERO,
             Err(error) if run.may_retry(&error) => {
                 run.failures += 1;
                 let pause = target::connect::retry_pause(run.failures);
@@ -239,6 +262,10 @@ impl Run {
             Error::Source(_)
             | Error::Overrides(_)
             | Error::NotInStep { .. }
+            | Error::NotAdoptable { .. }
+            | Error::Stopped { .. }
+            | Error::LookAnew
+            | Error::WasAdopted
             | Error::NothingToDo => false,
         }
     }
@@ -252,7 +279,13 @@ impl Run {
             // A database that is dropped to be restored is gone for a moment.
             Error::Target(target::Error::Connect(NoSuchDatabase { .. })) => self.epoch.is_some(),
             Error::Target(error) => error.misses_something(),
-            Error::Overrides(_) | Error::NotInStep { .. } | Error::NothingToDo => false,
+            Error::Overrides(_)
+            | Error::NotInStep { .. }
+            | Error::NotAdoptable { .. }
+            | Error::Stopped { .. }
+            | Error::LookAnew
+            | Error::WasAdopted
+            | Error::NothingToDo => false,
         };
         let is_first = self.doubted.is_none_or(|doubted| DOUBT_MAX < doubted.elapsed());
         if is_doubtful {

@@ -44,6 +44,9 @@ const SECOND_LOOKS: Duration = Duration::from_millis(50);
 /// Even when nothing seems to happen, lineage is proven this often.
 const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often to look whether a table that the target cannot take can be taken by now.
+const STOPPED_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Rounds of pruning before looking for changes again: a tenth of a second, at most.
 const PRUNE_ROUNDS_MAX: usize = 20;
 
@@ -55,7 +58,7 @@ const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Replays until told to stop, or until in step if that is all that was asked.
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
-    let Session { client, attendant, plan, lineage, epoch, stored, .. } = session;
+    let Session { client, attendant, plan, stopped, lineage, epoch, stored, .. } = session;
     let schema = &run.config.target_schema;
     let limits =
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
@@ -69,6 +72,8 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
     let mut stream = Stream {
         read: stored.standing.applied,
         plan,
+        stopped,
+        begun: Instant::now(),
         lineage,
         applier,
         attendant,
@@ -97,6 +102,9 @@ struct Stream {
     /// Where the reader is; ahead of the applier by at most one batch.
     read: Anchor,
     plan: Arc<crate::source::changelog::Plan>,
+    /// Tables that the target cannot take, and since when that has been believed.
+    stopped: Vec<String>,
+    begun: Instant,
     lineage: crate::change::Lineage,
     applier: Applier,
     attendant: Attendant,
@@ -251,6 +259,9 @@ impl Stream {
         if !self.is_built {
             self.build(run).await?;
         } else if run.config.until_caught_up {
+            if !self.stopped.is_empty() {
+                return Err(Error::Stopped { tables: self.stopped.clone() });
+            }
             return Ok(Some(Ended::CaughtUp));
         } else {
             self.prune_if_due(run).await?;
@@ -263,6 +274,11 @@ impl Stream {
     async fn build(&mut self, run: &mut Run) -> Result<(), Error> {
         failpoint::hit(failpoint::CAUGHT_UP);
         let client = self.applier.client();
+        if run.config.on_unmappable == OnUnmappable::Halt {
+            // What the copy set aside because rows moved meanwhile has come right by now.
+            let left = ledger::check_quarantine_empty(client);
+            self.attendant.attend(left).await?;
+        }
         if self.phase == Phase::Streaming {
             let built = build_what_waits(client, &run.config.target_schema);
             let Built { built, refused } = self.attendant.attend(built).await?;
@@ -291,6 +307,9 @@ impl Stream {
                 () = self.bell.notified() => true,
                 () = tokio::time::sleep(run.config.poll_interval) => false,
             };
+            if !self.stopped.is_empty() && STOPPED_INTERVAL <= self.begun.elapsed() {
+                return Err(Error::LookAnew);
+            }
             // With nothing to apply nothing would be asked of it, and nobody would know.
             if self.applier.client().is_closed() {
                 return Err(target::Error::Closed.into());

@@ -17,6 +17,7 @@ mod shop;
 pub mod writer;
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -154,7 +155,8 @@ impl Stage {
         let mut writer = Writer::start(args, seed, &self.home)?;
         let file = File::default();
         let pace = PaceArgs::default();
-        let config = file.run(self.home.shop(), self.target.clone(), schema.clone(), false, &pace);
+        let (source, target) = (self.home.shop(), self.target.clone());
+        let config = file.run(source, target, schema.clone(), Arc::default(), false, &pace);
         let mut replication = Replication::start(config.clone());
         self.screen.start_clock();
         let watched = self.watch(&mut writer, &mut replication, &mut observer, stop).await;
@@ -166,7 +168,7 @@ impl Stage {
         self.screen.wait_for("comparing both sides row by row");
         let source = observer.source.clone();
         let client = observer.client().await?;
-        let plan = daemon::prepare::plan_in_force(&source, client, &config).await?;
+        let plan = daemon::blueprint::plan_in_force(&source, client, &config).await?;
         let comparison = verify::compare_at_rest(&source, client, &schema, plan.into()).await?;
         self.screen.end();
         self.conclude(&writer.tally, &observer.seen, &comparison)

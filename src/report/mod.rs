@@ -4,10 +4,12 @@
 //! characters become visible; in HTML everything is escaped ([`mod@html`]); in TOML every name is a
 //! quoted key. JSON is the assessment itself, written by the caller.
 
+mod adoption;
 mod html;
 
 use std::fmt::Write as _;
 
+pub use adoption::adoption;
 pub use html::html;
 
 use crate::assess::outcome::{Assessment, ColumnReport, Finding, Severity, TableReport, Verdict};

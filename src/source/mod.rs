@@ -21,6 +21,7 @@ pub mod watch;
 use std::cell::Cell;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
@@ -32,6 +33,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::change::{Anchor, Lineage, Position};
+use crate::overrides::Overrides;
 use crate::value::Storage;
 
 /// What went wrong on the source. Carries names and positions, never values.
@@ -314,6 +316,8 @@ pub struct Source {
     /// When the last read ended.
     last_read: Cell<Instant>,
     writers: quiet::Writers,
+    /// Which tables are not replicated.
+    overrides: Arc<Overrides>,
 }
 
 impl Source {
@@ -348,9 +352,15 @@ impl Source {
             stamp_read: Cell::new(None),
             last_read: Cell::new(Instant::now()),
             writers: quiet::Writers::default(),
+            overrides: Arc::default(),
         };
         source.configure()?;
         Ok(source)
+    }
+
+    /// From now on surveys list the tables that the configuration leaves out as skipped.
+    pub fn leave_out(&mut self, overrides: Arc<Overrides>) {
+        self.overrides = overrides;
     }
 
     fn configure(&mut self) -> Result<(), Error> {
@@ -450,12 +460,14 @@ impl Source {
         {
             return Err(Broken::Mixed.into());
         }
-        *self = Self::open(&self.path).map_err(|error| match error {
+        let opened = Self::open(&self.path).map_err(|error| match error {
             Error::Missing { .. } | Error::NotAFile { .. } | Error::NotADatabase { .. } => {
                 Broken::Gone { why: error.to_string() }.into()
             }
             other => other,
         })?;
+        let overrides = std::mem::take(&mut self.overrides);
+        *self = Self { overrides, ..opened };
         Ok(())
     }
 
@@ -562,9 +574,11 @@ impl Source {
 
     /// Looks at the whole schema, in one read transaction.
     pub fn survey(&mut self) -> Result<Survey, Error> {
+        let overrides = self.overrides.clone();
         let survey = self.reading(|conn| {
             let schema_version = changelog::schema_version(conn)?;
             let mut catalog = schema::read(conn).map_err(|source| Error::Schema { source })?;
+            catalog.leave_out(|name| overrides.leaves_out(name));
             triggers::keep_keys(conn, &mut catalog)?;
             Ok(Survey { catalog, schema_version })
         })?;

@@ -69,6 +69,8 @@ pub enum SkippedKind {
     Constraints,
     /// An index that enforces nothing and whose text cannot be read.
     Index,
+    /// A table that the configuration leaves out.
+    Ignored,
 }
 
 impl SkippedKind {
@@ -81,7 +83,32 @@ impl SkippedKind {
             Self::View => "view",
             Self::Constraints => "constraints",
             Self::Index => "index",
+            Self::Ignored => "ignored table",
         }
+    }
+}
+
+impl Catalog {
+    /// Moves the tables for which there is a reason to those that are skipped.
+    pub(super) fn leave_out(&mut self, reason: impl Fn(&str) -> Option<&'static str>) {
+        let skipped = &mut self.skipped;
+        self.tables.retain(|table| match reason(&table.name) {
+            None => true,
+            Some(reason) => {
+                skipped.push(Skipped {
+                    name: table.name.clone(),
+                    kind: SkippedKind::Ignored,
+                    reason: reason.to_owned(),
+                });
+                false
+            }
+        });
+    }
+
+    /// The names of the tables that the configuration leaves out.
+    pub fn left_out(&self) -> Vec<&str> {
+        let ignored = self.skipped.iter().filter(|skipped| skipped.kind == SkippedKind::Ignored);
+        ignored.map(|skipped| skipped.name.as_str()).collect()
     }
 }
 

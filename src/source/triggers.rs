@@ -128,6 +128,11 @@ fn install_in_one_transaction(
     let is_first = ensure_tables(&transaction, catalog)?;
     failpoint::hit(failpoint::INSTALL_TABLES_MADE);
     let tables = number_tables(&transaction, catalog)?;
+    for trigger in stray(&transaction, catalog)? {
+        transaction
+            .execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
+            .map_err(Error::sqlite("drop a trigger on a table that is left out"))?;
+    }
     let renewed = renew_outdated(&transaction, catalog, &tables)?;
     failpoint::hit(failpoint::INSTALL_TRIGGERS_MADE);
     if is_first {
@@ -163,7 +168,7 @@ fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, E
             return Ok(None);
         }
     }
-    if key_width(conn)? < widest_key(catalog) {
+    if key_width(conn)? < widest_key(catalog) || !stray(conn, catalog)?.is_empty() {
         return Ok(None);
     }
     Ok(Some(Installed { lineage, tables, renewed: Vec::new(), is_first: false }))
@@ -350,6 +355,25 @@ fn renew_outdated(
         }
     }
     Ok(outdated.into_iter().map(|(table, ..)| table.name.clone()).collect())
+}
+
+/// Our triggers on tables that are not captured any more.
+fn stray(conn: &Connection, catalog: &Catalog) -> Result<Vec<String>, Error> {
+    let doing = "look for triggers on tables that are left out";
+    let mut statement = conn
+        .prepare_cached(
+            "select name, tbl_name from sqlite_schema
+              where type = 'trigger' and substr(name, 1, 9) = ?1 order by name",
+        )
+        .map_err(Error::sqlite(doing))?;
+    let rows = statement
+        .query_map([OURS], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .map_err(Error::sqlite(doing))?;
+    let standing: Vec<(String, String)> =
+        rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))?;
+    let is_captured = |name: &str| catalog.tables.iter().any(|table| table.name == name);
+    let stray = standing.into_iter().filter(|(_, table)| !is_captured(table));
+    Ok(stray.map(|(trigger, _)| trigger).collect())
 }
 
 /// Compiles, without running them, the statements that fire the triggers of a table. The update

@@ -493,7 +493,8 @@ impl Applier {
         let columns = column_list(mapping);
         self.execute(&format!(
             "drop table if exists {stage};
-             create temporary table {stage} (like {target} including generated) on commit drop"
+             create temporary table {stage} (like {target} including generated
+                    including defaults including identity) on commit drop"
         ))
         .await?;
         let copy = format!("copy {stage} ({columns}) from stdin (format binary)");

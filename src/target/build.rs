@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::ddl::{Ddl, NamedSql, Note, TableDdl};
-use super::{Error, ledger};
+use super::{Error, adopted, ledger};
 use crate::change::{Anchor, Lineage};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
@@ -23,10 +23,22 @@ use crate::table::{Ident, Literal, Table};
 /// How long to wait for transactions of others that still see rows which were set aside.
 const OLD_SNAPSHOTS_WAIT: Duration = Duration::from_secs(60);
 
+/// Where a target table comes from.
+#[derive(Clone, Copy)]
+pub enum How<'a> {
+    /// lite2pg makes it.
+    Make(&'a TableDdl),
+    /// It is there.
+    Adopt {
+        /// Rows that it holds before its first copy are deleted, by the operator's choice.
+        replaces_rows: bool,
+    },
+}
+
 /// What is to become of one table.
 pub struct Wanted<'a> {
-    /// Its DDL.
-    pub ddl: &'a TableDdl,
+    /// Where it comes from.
+    pub how: How<'a>,
     /// How it travels.
     pub mapping: &'a Mapping,
     /// What has to be the same for the target table to be kept over a restart.
@@ -58,7 +70,7 @@ pub async fn check_free(
 pub async fn check_there(
     client: &Client,
     target_schema: &str,
-    known: &[ledger::KnownTable],
+    known: &[&ledger::KnownTable],
 ) -> Result<(), Error> {
     let names: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
     let gone = client
@@ -155,8 +167,11 @@ pub async fn create_tables(
     first: Option<(&Lineage, Anchor)>,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
+    // Asked before the transaction, which a refusal would end.
+    let is_replica = be_a_replica(client).await?;
     client.batch_execute("begin").await.map_err(Error::query(doing))?;
-    let made = create_in_transaction(client, target_schema, wanted, gone, ddl, first).await;
+    let made =
+        create_in_transaction(client, target_schema, wanted, gone, ddl, first, is_replica).await;
     failpoint::hit(failpoint::TARGET_BEFORE_COMMIT);
     let end = if made.is_ok() { "commit" } else { "rollback" };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
@@ -172,6 +187,7 @@ async fn create_in_transaction(
     gone: &[&ledger::KnownTable],
     ddl: &Ddl,
     first: Option<(&Lineage, Anchor)>,
+    is_replica: bool,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
     ensure_schema(client, target_schema).await?;
@@ -181,20 +197,32 @@ async fn create_in_transaction(
     }
     for table in wanted {
         let mapping = table.mapping;
-        if table.is_again {
-            forget(client, target_schema, mapping).await?;
+        match table.how {
+            How::Make(ddl) => {
+                if table.is_again {
+                    forget(client, target_schema, mapping).await?;
+                }
+                client.batch_execute(&ddl.create).await.map_err(Error::query(doing))?;
+            }
+            How::Adopt { .. } => ledger::forget(client, mapping.id).await?,
         }
-        client.batch_execute(&table.ddl.create).await.map_err(Error::query(doing))?;
         failpoint::hit(failpoint::TARGET_TABLE_MADE);
         client
             .execute(
-                "insert into lite2pg.tables (id, name, target, state, columns)
-                 values ($1, $2, $3, 'copying', $4::text::jsonb)",
-                &[&mapping.id.0, &mapping.table.name, &mapping.target, &table.shape.to_string()],
+                "insert into lite2pg.tables (id, name, target, state, columns, adopted)
+                 values ($1, $2, $3, 'copying', $4::text::jsonb, $5)",
+                &[
+                    &mapping.id.0,
+                    &mapping.table.name,
+                    &mapping.target,
+                    &table.shape.to_string(),
+                    &mapping.is_adopted,
+                ],
             )
             .await
             .map_err(Error::query(doing))?;
     }
+    empty_adopted(client, target_schema, wanted, is_replica).await?;
     for (kind, object) in planned(ddl) {
         client
             .execute(
@@ -218,6 +246,27 @@ async fn create_in_transaction(
     }
 }
 
+/// Empties the adopted tables that are filled from the beginning, once nothing acts on that.
+async fn empty_adopted(
+    client: &Client,
+    target_schema: &str,
+    wanted: &[Wanted<'_>],
+    is_replica: bool,
+) -> Result<(), Error> {
+    let is_to_be_empty = |table: &&Wanted<'_>| match table.how {
+        How::Make(_) => false,
+        How::Adopt { replaces_rows } => table.is_again || replaces_rows,
+    };
+    let mut to_be_empty = wanted.iter().filter(is_to_be_empty).peekable();
+    if !is_replica && to_be_empty.peek().is_some() {
+        adopted::set_aside(client, target_schema).await?;
+    }
+    for table in to_be_empty {
+        adopted::empty(client, target_schema, table.mapping).await?;
+    }
+    Ok(())
+}
+
 /// Everything that is built beside the rows, with its kind.
 fn planned(ddl: &Ddl) -> impl Iterator<Item = (&'static str, &NamedSql)> {
     let indexes = ddl.tables.iter().flat_map(|table| &table.indexes).map(|one| ("index", one));
@@ -231,7 +280,11 @@ fn planned(ddl: &Ddl) -> impl Iterator<Item = (&'static str, &NamedSql)> {
 async fn unplan_objects(client: &Client, target_schema: &str, ddl: &Ddl) -> Result<(), Error> {
     let doing = "look at what is built";
     let known = client
-        .query("select kind, name, belongs_to, sql, state = 'built' from lite2pg.objects", &[])
+        .query(
+            "select kind, name, belongs_to, sql, state = 'built' from lite2pg.objects
+              where not adopted",
+            &[],
+        )
         .await
         .map_err(Error::query(doing))?;
     let wanted: HashMap<(&str, &str, &str), &str> = planned(ddl)
@@ -297,13 +350,12 @@ async fn drop_gone(
     known: &ledger::KnownTable,
 ) -> Result<(), Error> {
     let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
-    let is_dropped =
-        try_drop(client, &format!("drop table if exists {target}"), &known.target).await?;
+    // What was adopted, or never ours, is not ours to drop.
+    let is_dropped = !known.is_adopted
+        && !known.is_stopped()
+        && try_drop(client, &format!("drop table if exists {target}"), &known.target).await?;
     let outcome = if is_dropped { "and its target with it" } else { "its target stays as it is" };
-    client
-        .execute("delete from lite2pg.tables where id = $1", &[&known.id.0])
-        .await
-        .map_err(Error::query("forget a table"))?;
+    ledger::forget(client, known.id).await?;
     let message = format!("{}: dropped on the source, {outcome}", known.name);
     tracing::warn!(table = %known.name, "dropped on the source, {outcome}");
     ledger::incident(client, "table_dropped", None, &message).await
@@ -336,15 +388,14 @@ async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Resu
         .map(|row| row.get(0))
         .collect();
     // Foreign keys of other tables go with it; they are made again when asked for.
+    ledger::forget(client, mapping.id).await?;
     client
         .batch_execute(&format!(
             "delete from lite2pg.objects where belongs_to = {};
-             delete from lite2pg.tables where id = {};
              drop table if exists {target} cascade;
              update lite2pg.objects set state = 'waiting', reason = null
               where kind in ('foreign_key', 'view') and state = 'built'",
             Literal(&mapping.target),
-            mapping.id.0,
         ))
         .await
         .map_err(Error::query(doing))?;
@@ -530,6 +581,19 @@ pub(super) async fn give_up_index(
     Ok(true)
 }
 
+/// Lets what PostgreSQL refused be tried once more.
+pub async fn wait_again(client: &Client, kind: &str) -> Result<(), Error> {
+    client
+        .execute(
+            "update lite2pg.objects set state = 'waiting', reason = null
+              where kind = $1 and state = 'refused'",
+            &[&kind],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("try again what was refused"))
+}
+
 /// What [`build_waiting`] came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Built {
@@ -566,8 +630,9 @@ pub async fn build_waiting(
             Literal(&name),
             Literal(&belongs_to)
         );
+        let is_valid_when_built = sql.ends_with(adopted::NOT_VALID_YET);
         let validate = match kind {
-            "check" | "foreign_key" => format!(
+            "check" | "foreign_key" if is_valid_when_built => format!(
                 "alter table {}.{} validate constraint {};",
                 Ident::new(target_schema),
                 Ident::new(&belongs_to),
@@ -721,8 +786,9 @@ pub async fn be_a_replica(client: &Client) -> Result<bool, Error> {
 /// Keeps foreign keys and triggers of the target from acting on what this session replays.
 ///
 /// `session_replication_role` does it where this role may set it (superusers; from PostgreSQL 15 on
-/// whoever was granted it). Otherwise the foreign keys that we built are dropped, and wait for the
-/// next `schema --finalise`. Safe to repeat.
+/// whoever was granted it). Otherwise foreign keys are dropped and triggers disabled, and wait for
+/// the next `schema --finalise`: those that we built, and those of adopted tables, whose definition
+/// is noted in the same transaction. Safe to repeat.
 pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result<(), Error> {
     let doing = "keep foreign keys out of the way of replay";
     if be_a_replica(client).await? {
@@ -731,7 +797,7 @@ pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result
     let built = client
         .query(
             "select name, belongs_to from lite2pg.objects
-              where kind = 'foreign_key' and state = 'built'",
+              where kind = 'foreign_key' and state = 'built' and not adopted",
             &[],
         )
         .await
@@ -752,6 +818,11 @@ pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result
             .await
             .map_err(Error::query(doing))?;
     }
+    client.batch_execute("begin").await.map_err(Error::query(doing))?;
+    let adopted = adopted::set_aside(client, target_schema).await;
+    let end = if adopted.is_ok() { "commit" } else { "rollback" };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    adopted?;
     if !built.is_empty() {
         tracing::warn!(
             foreign_keys = built.len(),
@@ -761,8 +832,29 @@ pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result
     Ok(())
 }
 
-/// Sets the sequence of every identity column past the greatest key and past `counters`, which
-/// AUTOINCREMENT promised never to give again. Returns how many were set.
+/// The sequences that give a table's columns their values: those that a column owns, and those
+/// that its default asks.
+const SEQUENCES: &str = "
+    select distinct a.attname::text, s.oid::regclass::text
+      from pg_attribute a
+      join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid
+                      and d.refobjsubid = a.attnum and d.classid = 'pg_class'::regclass
+                      and d.deptype in ('a', 'i')
+      join pg_class s on s.oid = d.objid and s.relkind = 'S'
+     where a.attrelid = to_regclass($1)
+    union
+    select a.attname::text, s.oid::regclass::text
+      from pg_attrdef f
+      join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+                      and d.refclassid = 'pg_class'::regclass
+      join pg_class s on s.oid = d.refobjid and s.relkind = 'S'
+      join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
+     where f.adrelid = to_regclass($1)
+     order by 1, 2";
+
+/// Sets the sequence of every column that has one past the greatest value there is and past
+/// `counters`, which AUTOINCREMENT promised never to give again. A sequence that is further
+/// already stays. Returns how many there are.
 pub async fn set_sequences(
     client: &Client,
     target_schema: &str,
@@ -773,31 +865,33 @@ pub async fn set_sequences(
     let doing = "set the sequences";
     let mut set = 0;
     for table in tables {
-        let (Some(alias), Some(known)) =
-            (table.rowid_alias, known.iter().find(|known| known.name == table.name))
-        else {
+        let Some(known) = known.iter().find(|known| known.name == table.name) else { continue };
+        if known.is_stopped() {
             continue;
-        };
-        let alias = &table.columns[alias].name;
+        }
+        let alias = table.rowid_alias.map(|alias| table.columns[alias].name.as_str());
         let travelling = known.columns["columns"].as_array().into_iter().flatten();
-        let Some(column) = travelling
-            .filter(|column| column["from"].as_str() == Some(alias))
-            .find_map(|column| column["to"].as_str())
-        else {
-            continue;
-        };
+        let alias = travelling
+            .filter(|column| alias.is_some() && column["from"].as_str() == alias)
+            .find_map(|column| column["to"].as_str());
         let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
-        let counter = counters.get(&table.name).copied().unwrap_or(0);
-        let sql = format!(
-            "select setval(s.name::regclass, greatest(s.given, 1), 0 < s.given)
-               from (select pg_get_serial_sequence($1, $2) as name,
-                            greatest((select max({}) from {target}), $3, 0) as given) s
-              where s.name is not null",
-            Ident::new(column)
-        );
-        let rows =
-            client.query(&sql, &[&target, &column, &counter]).await.map_err(Error::query(doing))?;
-        set += rows.len();
+        for row in client.query(SEQUENCES, &[&target]).await.map_err(Error::query(doing))? {
+            let (column, sequence): (String, String) = (row.get(0), row.get(1));
+            let counter = match counters.get(&table.name) {
+                Some(counter) if alias == Some(&column) => *counter,
+                _ => 0,
+            };
+            let sql = format!(
+                "select setval({}::regclass, greatest(given, 1), 0 < given)
+                   from (select greatest((select max({})::bigint from {target}), $1, 0,
+                                case when is_called then last_value else 0 end) as given
+                           from {sequence}) s",
+                Literal(&sequence),
+                Ident::new(&column)
+            );
+            client.query(&sql, &[&counter]).await.map_err(Error::query(doing))?;
+            set += 1;
+        }
     }
     Ok(set)
 }

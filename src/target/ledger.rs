@@ -15,10 +15,12 @@ use super::apply::Standing;
 use crate::change::{Anchor, Lineage, Place, Position, TableId};
 use crate::failpoint;
 
-/// The layout of the schema `lite2pg` that this program writes.
-const FORMAT: i32 = 1;
+/// The layout of the schema `lite2pg` that this program writes: the number of migrations.
+const FORMAT: i32 = MIGRATIONS.len() as i32;
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// What makes each format out of the one before. None is ever changed once it was released.
+const MIGRATIONS: [&str; 2] =
+    [include_str!("schema/0001.sql"), include_str!("schema/0002_adopted_tables.sql")];
 
 /// Puts a row into quarantine; the newest reason wins.
 pub(super) const QUARANTINE: &str = "
@@ -116,11 +118,26 @@ pub struct KnownTable {
     pub name: String,
     /// Its name in the target schema.
     pub target: String,
-    /// `copying`, `copied` or `streaming`.
+    /// `copying`, `copied`, `streaming` or `stopped`.
     pub state: String,
     /// The columns that travel.
     pub columns: Value,
+    /// Its target was there before lite2pg came.
+    pub is_adopted: bool,
+    /// Why it is stopped.
+    pub reason: Option<String>,
 }
+
+impl KnownTable {
+    /// It is not replicated until something has been done about it.
+    pub fn is_stopped(&self) -> bool {
+        self.state == STOPPED
+    }
+}
+
+/// The state of a table that is not replicated until something has been done about it. A restart
+/// looks whether it has been.
+pub const STOPPED: &str = "stopped";
 
 /// How far one lane is copied.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,17 +154,15 @@ pub struct Progress {
     pub done: bool,
 }
 
-/// Makes the schema `lite2pg` if it is not there. Safe to repeat and to run from two places.
+/// Makes the schema `lite2pg` if it is not there, and brings an older one up to date. Safe to
+/// repeat and to run from two places. One transaction: a crash leaves all of it or none.
 pub async fn migrate(client: &Client) -> Result<(), Error> {
     let doing = "create the schema lite2pg";
     client
         .batch_execute(&format!("begin; select pg_advisory_xact_lock({COURTESY_LOCK} + 1)"))
         .await
         .map_err(Error::query(doing))?;
-    let outcome = match exists(client).await? {
-        false => make(client).await,
-        true => check(client).await,
-    };
+    let outcome = make(client).await;
     let end = if outcome.is_ok() { "commit" } else { "rollback" };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
     outcome?;
@@ -158,8 +173,18 @@ pub async fn migrate(client: &Client) -> Result<(), Error> {
 /// The schema itself may have been made by an administrator, for a role that may not make any.
 async fn make(client: &Client) -> Result<(), Error> {
     let doing = "create the schema lite2pg";
-    super::build::ensure_schema(client, "lite2pg").await?;
-    client.batch_execute(SCHEMA).await.map_err(Error::query(doing))
+    let found = if exists(client).await? {
+        check_whole(client).await?;
+        format(client).await?
+    } else {
+        super::build::ensure_schema(client, "lite2pg").await?;
+        0
+    };
+    let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0));
+    for migration in missing {
+        client.batch_execute(migration).await.map_err(Error::query(doing))?;
+    }
+    Ok(())
 }
 
 /// Whether anything of ours stands in the schema `lite2pg`.
@@ -196,8 +221,15 @@ const TABLES: [&str; 8] = [
     "incidents",
 ];
 
-/// Fails unless the schema `lite2pg` is whole, of a format that is known, and open to this role.
+/// Fails unless the schema `lite2pg` is whole, of this program's format, and open to this role.
 pub async fn check(client: &Client) -> Result<(), Error> {
+    check_whole(client).await?;
+    let found = format(client).await?;
+    if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(()) }
+}
+
+/// Fails unless the schema `lite2pg` is whole, of a format that is known, and open to this role.
+async fn check_whole(client: &Client) -> Result<(), Error> {
     let standing = standing(client).await?;
     if let Some(gone) = TABLES.iter().find(|name| !standing.iter().any(|found| found == *name)) {
         return Err(Error::Position { what: format!("table lite2pg.{gone} is gone") });
@@ -223,16 +255,17 @@ pub async fn check(client: &Client) -> Result<(), Error> {
             grant: format!("grant the role that fed this target to {role}"),
         });
     }
-    check_format(client).await
+    Ok(())
 }
 
-async fn check_format(client: &Client) -> Result<(), Error> {
+/// The format of the schema. Fails if it is newer than this program.
+async fn format(client: &Client) -> Result<i32, Error> {
     let found: i32 = client
         .query_one("select max(version) from lite2pg.format", &[])
         .await
         .map_err(Error::query("read the format of the schema lite2pg"))?
         .get(0);
-    if FORMAT < found { Err(Error::NewerFormat { found, known: FORMAT }) } else { Ok(()) }
+    if FORMAT < found { Err(Error::NewerFormat { found, known: FORMAT }) } else { Ok(found) }
 }
 
 /// Waits a little for the courtesy lock. Fails with [`Error::InUse`] while another sidecar's
@@ -377,7 +410,11 @@ pub(super) async fn lost_claim(client: &Client, mine: i64) -> Result<Error, Erro
 /// The captured tables, as the target knows them.
 pub async fn tables(client: &Client) -> Result<Vec<KnownTable>, Error> {
     let rows = client
-        .query("select id, name, target, state, columns::text from lite2pg.tables order by id", &[])
+        .query(
+            "select id, name, target, state, columns::text, adopted, reason
+               from lite2pg.tables order by id",
+            &[],
+        )
         .await
         .map_err(Error::query("read the captured tables"))?;
     rows.iter()
@@ -390,9 +427,46 @@ pub async fn tables(client: &Client) -> Result<Vec<KnownTable>, Error> {
                 state: row.get(3),
                 columns: serde_json::from_str(&columns)
                     .map_err(|error| Error::Position { what: error.to_string() })?,
+                is_adopted: row.get(5),
+                reason: row.get(6),
             })
         })
         .collect()
+}
+
+/// Notes that a table is not replicated any more, and why. Returns whether that is news.
+pub async fn stop_table(
+    client: &Client,
+    id: TableId,
+    name: &str,
+    reason: &str,
+) -> Result<bool, Error> {
+    let doing = "stop a table";
+    let changed = client
+        .execute(
+            "insert into lite2pg.tables (id, name, target, state, columns, reason)
+             values ($1, $2, $2, 'stopped', '{}', $3)
+             on conflict (id) do update set state = 'stopped', reason = $3
+              where (lite2pg.tables.state, lite2pg.tables.reason) is distinct from ('stopped', $3)",
+            &[&id.0, &name, &reason],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    Ok(changed == 1)
+}
+
+/// Forgets a table, how far it was copied and what of it is in quarantine, in the caller's
+/// transaction. Said one by one, because no foreign key cascades in a session that replays.
+pub(super) async fn forget(client: &Client, table: TableId) -> Result<(), Error> {
+    client
+        .batch_execute(&format!(
+            "delete from lite2pg.copy_progress where table_id = {table};
+             delete from lite2pg.quarantine where table_id = {table};
+             delete from lite2pg.tables where id = {table}",
+            table = table.0
+        ))
+        .await
+        .map_err(Error::query("forget a table"))
 }
 
 /// Moves tables to a state.
@@ -473,6 +547,27 @@ pub async fn incident(
         .await
         .map(drop)
         .map_err(Error::query("write down an incident"))
+}
+
+/// Fails with [`Error::Unmappable`] if a row is in quarantine.
+pub async fn check_quarantine_empty(client: &Client) -> Result<(), Error> {
+    let row = client
+        .query_opt(
+            "select t.name, q.key::text, q.column_name, q.reason
+               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id
+              order by t.name, q.key limit 1",
+            &[],
+        )
+        .await
+        .map_err(Error::query("look for rows in quarantine"))?;
+    row.map_or(Ok(()), |row| {
+        Err(Error::Unmappable {
+            table: row.get(0),
+            key: row.get(1),
+            column: row.get(2),
+            reason: row.get(3),
+        })
+    })
 }
 
 /// Notes which state of the source the plan was made from.

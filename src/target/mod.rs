@@ -6,6 +6,7 @@
 //! tables into DDL, [`build`] carries that out; [`copy`] and [`apply`] write rows; [`ledger`] is
 //! what we keep there. Nothing here knows that there is a SQLite file.
 
+mod adopted;
 pub mod apply;
 pub mod attend;
 pub mod build;
@@ -77,6 +78,14 @@ pub enum Error {
     /// The schema `lite2pg` is newer than this program.
     #[error("the target's lite2pg schema has format {found}; this lite2pg knows {known}")]
     NewerFormat {
+        /// What the target says.
+        found: i32,
+        /// What we write.
+        known: i32,
+    },
+    /// The schema `lite2pg` is older than this program, which may only look.
+    #[error("the target's lite2pg schema has format {found}, this lite2pg has {known}")]
+    OlderFormat {
         /// What the target says.
         found: i32,
         /// What we write.

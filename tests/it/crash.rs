@@ -84,6 +84,8 @@ struct Scene {
     directory: tempfile::TempDir,
     file: PathBuf,
     url: String,
+    /// How the product is run.
+    arguments: &'static [&'static str],
     options: Options,
     audit: Audit,
     target: Target,
@@ -102,11 +104,20 @@ impl Scene {
         let file = directory.path().join("source.db");
         workload::create(&file, &options);
         let (audit, target) = (Audit::start(&url), Target::connect(&url));
-        Self { directory, file, url, options, audit, target, _database: database }
+        let arguments = &[];
+        Self { directory, file, url, arguments, options, audit, target, _database: database }
+    }
+
+    /// The target's tables are there already, with their keys, indexes and foreign keys.
+    fn adopting(options: Options) -> Self {
+        let scene = Self::new(options);
+        let schema = Launch::new("schema").arg("--source").arg(&scene.file).finish();
+        scene.target.run(&schema.expect_code(0).stdout);
+        Self { arguments: &["--adopt"], ..scene }
     }
 
     fn run(&self) -> Launch {
-        Launch::run(&self.file, &self.url)
+        Launch::run(&self.file, &self.url).args(self.arguments)
     }
 
     fn write(&self) -> Writer {
@@ -263,8 +274,12 @@ fn options(n: usize) -> Options {
 }
 
 fn die_in_a_first_run(names: &[&str], later: &[&str]) {
+    die_in_a_first_run_of(Scene::new, names, later);
+}
+
+fn die_in_a_first_run_of(scene: impl Fn(Options) -> Scene, names: &[&str], later: &[&str]) {
     for (n, name) in names.iter().enumerate() {
-        let scene = Scene::new(options(n));
+        let scene = scene(options(n));
         let writer = scene.write();
         scene.die_at(name, if later.contains(name) { 3 } else { 1 }, &[]);
         scene.recover(writer);
@@ -282,10 +297,27 @@ fn a_crash_at_every_point_of_the_first_copy_is_made_good_by_a_restart() {
     die_in_a_first_run(COPY, &COPY[..5]);
 }
 
+/// The target has its keys and indexes from the beginning, and rows wander while they are copied.
+#[test]
+fn a_crash_while_adopted_tables_are_filled_is_made_good_by_a_restart() {
+    let has_counterpart = |name: &&&str| {
+        ![failpoint::COPY_KEY_BUILT, failpoint::INDEX_BUILT].contains(name)
+            && PREPARE[6..].iter().chain(COPY).any(|one| one == *name)
+    };
+    let names: Vec<&str> = PREPARE.iter().chain(COPY).filter(has_counterpart).copied().collect();
+    die_in_a_first_run_of(Scene::adopting, &names, &COPY[..5]);
+}
+
 #[test]
 fn a_crash_at_every_point_of_replay_is_made_good_by_a_restart() {
+    for scene in [Scene::new, Scene::adopting] {
+        die_in_replay(&scene);
+    }
+}
+
+fn die_in_replay(scene: &dyn Fn(Options) -> Scene) {
     for journal in ["wal", "delete"] {
-        let scene = Scene::new(Options { journal, ..Options::new(3) });
+        let scene = scene(Options { journal, ..Options::new(3) });
         let writer = scene.write();
         scene.run().arg("--until-caught-up").finish().expect_code(0);
         for (n, name) in REPLAY.iter().enumerate() {

@@ -287,7 +287,7 @@ fn the_command_line_page_is_what_the_program_prints() {
 }
 
 /// Tables of `lite2pg.toml` whose keys are names of the application's.
-const NAMED_BY_THE_USER: [&str; 2] = ["columns", "types"];
+const NAMED_BY_THE_USER: [&str; 4] = ["columns", "defaults", "tables", "types"];
 
 /// The keys of `lite2pg.toml`, asked of the parser: it lists them when it meets one that it does
 /// not know.
@@ -327,6 +327,7 @@ fn the_configuration_page_has_every_key_and_its_default() {
         "app.db".into(),
         target,
         "public".to_owned(),
+        std::sync::Arc::default(),
         false,
         &PaceArgs::default(),
     );

@@ -27,6 +27,7 @@ mod server_faults;
 mod single_writer;
 mod stop;
 
+mod adopt;
 mod bad_input;
 mod elsewhere;
 mod lineage;

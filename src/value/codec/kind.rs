@@ -199,6 +199,14 @@ impl Target {
         Self { name: name.to_owned(), oid, array_oid, kind: Kind::Domain(Box::new(self)) }
     }
 
+    /// Whether both are one type, as far as their names tell: a type that only a catalog knows may
+    /// be written with its schema or without.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let plain = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+        let is_from_catalog = self.oid == 0 || other.oid == 0;
+        self.name == other.name || is_from_catalog && plain(&self.name) == plain(&other.name)
+    }
+
     /// The type below all domains.
     pub fn base(&self) -> &Self {
         match &self.kind {

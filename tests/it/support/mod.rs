@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod cluster;
+pub mod pair;
 pub mod proxy;
 pub mod scene;
 pub mod sidecar;
