@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::change::{Anchor, Position};
 use crate::mapping::Mapping;
-use crate::value::{Misfit, PgType, Storage};
+use crate::value::{Misfit, Owned, PgType, Storage};
 
 /// The binary fields of one row, one after the other, in the mapping's column order.
 pub type Image = Vec<u8>;
@@ -187,31 +187,117 @@ pub fn sort_key(mapping: &Mapping, key: &[u8]) -> Vec<u8> {
     sorted
 }
 
-/// A key as JSON: an array of its values in key order. Blobs are hex with an `x` before.
+/// A key as JSON: an array of its values in key order, `[7, "a", {"blob": "00ff"}]`.
+///
+/// Two keys have the same JSON exactly if SQLite calls them the same, so a real that equals an
+/// integer is written as that integer. Other reals, bytes that are no text of PostgreSQL's, and
+/// blobs are objects that say what they are. [`key_of_json`] is the inverse.
 pub fn key_json<'a>(values: impl Iterator<Item = Storage<'a>>) -> serde_json::Value {
     values
         .map(|value| match value {
             Storage::Null => serde_json::Value::Null,
             Storage::Integer(integer) => integer.into(),
-            Storage::Real(real) => real.into(),
+            Storage::Real(real) => match as_integer(real) {
+                Some(Storage::Integer(integer)) => integer.into(),
+                // As text, because not every reader of JSON gives a double its last bit.
+                _ => serde_json::json!({ "real": format!("{real:?}") }),
+            },
             Storage::Text(text) => match std::str::from_utf8(text) {
                 // JSON in PostgreSQL holds no U+0000 either.
                 Ok(text) if !text.contains('\0') => text.into(),
-                _ => format!("text {}", hex(text)).into(),
+                _ => serde_json::json!({ "text": hex(text) }),
             },
-            Storage::Blob(bytes) => hex(bytes).into(),
+            Storage::Blob(bytes) => serde_json::json!({ "blob": hex(bytes) }),
         })
         .collect()
 }
 
+/// The inverse of [`key_json`]; `None` for JSON that no key becomes.
+pub fn key_of_json(json: &serde_json::Value) -> Option<Vec<Owned>> {
+    let one = |value: &serde_json::Value| {
+        use serde_json::Value::{Null, Number, Object, String};
+        Some(match value {
+            Null => Owned::Null,
+            Number(number) => Owned::Integer(number.as_i64()?),
+            String(text) => Owned::Text(text.clone().into_bytes()),
+            Object(tagged) => {
+                let (tag, value) = tagged.iter().next().filter(|_| tagged.len() == 1)?;
+                let value = value.as_str()?;
+                match tag.as_str() {
+                    "real" => Owned::Real(value.parse().ok()?),
+                    "text" => Owned::Text(unhex(value)?),
+                    "blob" => Owned::Blob(unhex(value)?),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        })
+    };
+    json.as_array()?.iter().map(one).collect()
+}
+
 fn hex(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("x'{digits}'")
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_value() -> impl Strategy<Value = Owned> {
+        let hostile = prop::sample::select(vec![
+            Owned::Null,
+            Owned::Real(-0.0),
+            Owned::Real(f64::INFINITY),
+            Owned::Real(9_223_372_036_854_775_808.0),
+            Owned::Real(1e300),
+            Owned::Text(b"x'05'".to_vec()),
+            Owned::Text(b"{\"blob\": \"05\"}".to_vec()),
+            Owned::Text(vec![0]),
+            Owned::Text(vec![0xff]),
+            Owned::Blob(vec![]),
+        ]);
+        let real = any::<f64>().prop_filter("SQLite has no NaN", |real| !real.is_nan());
+        prop_oneof![
+            hostile,
+            any::<i64>().prop_map(Owned::Integer),
+            real.prop_map(Owned::Real),
+            (-3_i32..3).prop_map(|n| Owned::Real(n.into())),
+            any::<Vec<u8>>().prop_map(Owned::Text),
+            any::<String>().prop_map(|text| Owned::Text(text.into_bytes())),
+            any::<Vec<u8>>().prop_map(Owned::Blob),
+        ]
+    }
+
+    /// The same key to SQLite: numbers by value, everything else by class and bytes.
+    fn is_same(one: &Owned, other: &Owned) -> bool {
+        let number = |value: &Owned| match value {
+            Owned::Real(real) => as_integer(*real).map(Owned::from),
+            _ => None,
+        };
+        number(one).as_ref().unwrap_or(one) == number(other).as_ref().unwrap_or(other)
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_comes_back_from_its_json_and_no_two_keys_share_one(
+            one in any_value(), other in any_value()
+        ) {
+            let json = |value: &Owned| key_json([value.storage()].into_iter());
+            let through_text: serde_json::Value =
+                serde_json::from_str(&json(&one).to_string()).expect("JSON");
+            let back = key_of_json(&through_text).expect("it was written by key_json");
+            prop_assert!(is_same(&back[0], &one), "{one:?} became {back:?}");
+            prop_assert_eq!(json(&one) == json(&other), is_same(&one, &other));
+        }
+    }
 
     #[test]
     fn fields_are_found_again_in_an_image() {

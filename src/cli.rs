@@ -55,6 +55,8 @@ pub enum Command {
     Run(RunArgs),
     /// Show how far replication is.
     Status(StatusArgs),
+    /// List the rows that the target cannot hold, or try them again.
+    Quarantine(QuarantineArgs),
     /// Watch it work: a small database, a writer, a private PostgreSQL, a comparison at the end.
     Demo(DemoArgs),
     /// The demo's writer.
@@ -214,6 +216,34 @@ pub struct StatusArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub target: TargetArgs,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `quarantine`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 the quarantine is empty, or with --retry: all were touched · 1 it \
+    is not · 2 wrong usage · 3 could not find out · 4 lineage stop."
+)]
+pub struct QuarantineArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Only rows of this table.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// List every row, not only the first 100.
+    #[arg(long)]
+    pub all: bool,
+    /// Touch every row, so that replay reads it as it is now and tries it again. With a sidecar
+    /// running that happens at once, otherwise with the next `lite2pg run`.
+    #[arg(long, conflicts_with_all = ["all", "json"])]
+    pub retry: bool,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

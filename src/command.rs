@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::assess::outcome::Verdict;
 use crate::cli::{
-    AssessArgs, Cli, Command, LogFormat, PaceArgs, RunArgs, SchemaArgs, SourceArgs, StatusArgs,
-    TargetArgs,
+    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RunArgs, SchemaArgs, SourceArgs,
+    StatusArgs, TargetArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
@@ -18,7 +18,7 @@ use crate::source::{Source, triggers};
 use crate::target::conninfo::{self, ConnInfo};
 use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
-use crate::{assess, demo, report, status, terminal};
+use crate::{assess, demo, quarantine, report, status, terminal};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
 pub async fn execute(cli: Cli) -> Result<Exit, Report> {
@@ -31,6 +31,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
         Command::Schema(args) => schema(&file, args).await,
         Command::Run(args) => run(&file, args).await,
         Command::Status(args) => show_status(&file, args).await,
+        Command::Quarantine(args) => show_quarantine(&file, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::DemoWriter(args) => demo::writer::write(&args),
     }
@@ -289,6 +290,34 @@ async fn show_status(file: &File, args: StatusArgs) -> Result<Exit, Report> {
         print(&status.render())?;
     }
     Ok(Exit::Yes)
+}
+
+async fn show_quarantine(file: &File, args: QuarantineArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    let source = SourceThread::open(path.clone()).await?;
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path, Private::MustExist).await?;
+    let (client, _) =
+        connect::connect(&target, "lite2pg quarantine").await.map_err(target::Error::from)?;
+    let table = args.table.as_deref();
+    if args.retry {
+        let touched = quarantine::retry(&source, &client, table).await;
+        drop(client);
+        release(cluster).await?;
+        print(&format!("touched {} rows; replay tries them again\n", touched?))?;
+        return Ok(Exit::Yes);
+    }
+    let rows_max = (!args.all).then_some(quarantine::LISTED_MAX);
+    let found = quarantine::read(&client, table, rows_max).await;
+    drop(client);
+    release(cluster).await?;
+    let found = found?;
+    if args.json {
+        print_json(&found)?;
+    } else {
+        print(&report::quarantine(&found))?;
+    }
+    Ok(if found.quarantined == 0 { Exit::Yes } else { Exit::No })
 }
 
 async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {

@@ -30,6 +30,7 @@ pub mod failpoint;
 pub mod grammar;
 pub mod mapping;
 pub mod overrides;
+pub mod quarantine;
 pub mod report;
 pub mod source;
 pub mod status;

@@ -80,6 +80,8 @@ pub struct TableStatus {
     pub state: String,
     /// Rows on the target.
     pub rows: i64,
+    /// Rows that the target cannot hold.
+    pub quarantined: i64,
     /// Why it is stopped.
     pub reason: Option<String>,
 }
@@ -173,16 +175,14 @@ async fn read_target(
     status: &mut Status,
 ) -> Result<(), target::Error> {
     let doing = "read the state of the target";
+    let quarantined = ledger::quarantined(client).await?;
     for table in ledger::tables(client).await? {
         let rows = ledger::count_rows(client, target_schema, &table.target).await?;
-        let KnownTable { name, state, reason, .. } = table;
-        status.tables.push(TableStatus { name, state, rows, reason });
+        let KnownTable { id, name, state, reason, .. } = table;
+        let quarantined = quarantined.get(&id).copied().unwrap_or(0);
+        status.tables.push(TableStatus { name, state, rows, quarantined, reason });
     }
-    status.quarantined = client
-        .query_one("select count(*) from lite2pg.quarantine", &[])
-        .await
-        .map_err(target::Error::query(doing))?
-        .get(0);
+    status.quarantined = quarantined.values().sum();
     let incidents = client
         .query(
             "select to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), kind, message
@@ -281,8 +281,15 @@ impl Status {
         let width = self.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
         for table in &self.tables {
             let name = crate::error::printable(&table.name).replace('\n', "\u{fffd}");
-            writeln!(text, "  {name:<width$}  {:<9}  {:>12} rows", table.state, table.rows)
+            let aside = match table.quarantined {
+                0 => String::new(),
+                rows => format!(", {rows} in quarantine"),
+            };
+            writeln!(text, "  {name:<width$}  {:<9}  {:>12} rows{aside}", table.state, table.rows)
                 .expect("writing to a string cannot fail");
+        }
+        if 0 < self.quarantined {
+            text.push_str("  `lite2pg quarantine` lists the rows that the target cannot hold\n");
         }
         for object in self.objects.iter().filter(|object| object.state != "built") {
             writeln!(

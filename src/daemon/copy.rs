@@ -84,6 +84,8 @@ pub(crate) async fn copy(run: &mut Run, session: &mut Session) -> Result<bool, E
     session.attendant.attend(build_keys(run, session)).await?;
     let place = session.place();
     let head = run.source.run(move |source| source.prove(&place)).await?;
+    let told = ledger::copied_with_quarantine(&session.client, head.position);
+    session.attendant.attend(told).await?;
     let enter =
         ledger::enter(&session.client, session.epoch, Phase::CatchingUp, Some(head.position));
     session.attendant.attend(enter).await?;

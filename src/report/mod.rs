@@ -6,11 +6,13 @@
 
 mod adoption;
 mod html;
+mod quarantine;
 
 use std::fmt::Write as _;
 
 pub use adoption::adoption;
 pub use html::html;
+pub use quarantine::quarantine;
 
 use crate::assess::outcome::{Assessment, ColumnReport, Finding, Severity, TableReport, Verdict};
 use crate::assess::proposal::{Proposal, Setting, grouped};

@@ -525,9 +525,18 @@ fn size(row: &Row) -> usize {
 }
 
 fn bind(statement: &mut CachedStatement<'_>, key: &[Owned]) -> Result<(), Error> {
+    bind_from(statement, 1, key)
+}
+
+/// Binds the values of a key to the parameters from number `first` on.
+pub(super) fn bind_from(
+    statement: &mut CachedStatement<'_>,
+    first: usize,
+    key: &[Owned],
+) -> Result<(), Error> {
     let doing = "name a row";
     for (position, value) in key.iter().enumerate() {
-        let parameter = position + 1;
+        let parameter = position + first;
         match value {
             Owned::Null => statement.raw_bind_parameter(parameter, rusqlite::types::Null),
             Owned::Integer(integer) => statement.raw_bind_parameter(parameter, integer),

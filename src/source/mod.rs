@@ -15,6 +15,7 @@ pub mod inspect;
 mod quiet;
 pub mod schema;
 pub mod thread;
+mod touch;
 pub mod triggers;
 pub mod watch;
 

@@ -19,7 +19,7 @@
 //! The file is long because the three ways share one open transaction, its savepoints and what it
 //! owes; what each may leave to the next is only seen side by side.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -100,8 +100,10 @@ pub struct Applier {
     open: Option<Group>,
     tables: HashMap<usize, Statements>,
     advance: Statement,
-    /// Rows in quarantine; while there are none, nobody looks for them.
-    quarantined: i64,
+    /// The tables that have rows in quarantine; while there are none, nobody looks for them.
+    quarantined: BTreeMap<TableId, String>,
+    /// Keeps the log from a line for each row that is set aside.
+    aside: Aside,
     /// Tables that go row by row until the next commit.
     careful: HashSet<TableId>,
     /// A row that cannot be held is an error; it does not go to quarantine.
@@ -117,6 +119,66 @@ struct Group {
     /// Keys that were removed because they stood in the way. Each must be touched by a later
     /// part, or the target is stricter than the source; until then nothing may be committed.
     owed: HashSet<(TableId, KeyImage)>,
+    /// Rows may have come into quarantine or left it.
+    moves_quarantine: bool,
+}
+
+/// Rows that were set aside, told of once a minute for each table and not one by one.
+#[derive(Default)]
+struct Aside {
+    tables: HashMap<TableId, Told>,
+}
+
+/// What is to be told of one table.
+struct Told {
+    name: String,
+    /// Rows since the last line.
+    rows: u64,
+    /// The newest of them.
+    key: String,
+    reason: String,
+    last: Option<Instant>,
+}
+
+/// At most one line for each table in this time.
+const ASIDE_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Aside {
+    fn note(&mut self, mapping: &Mapping, refused: &Quarantined) {
+        let told = self.tables.entry(mapping.id).or_insert_with(|| Told {
+            name: mapping.table.name.clone(),
+            rows: 0,
+            key: String::new(),
+            reason: String::new(),
+            last: None,
+        });
+        told.rows += 1;
+        if told.rows == 1 {
+            told.key = refused.key.to_string();
+            told.reason = match &refused.column {
+                Some(column) => format!("{column}: {}", refused.reason),
+                None => refused.reason.clone(),
+            };
+        }
+    }
+
+    /// What was rolled back is tried again, and noted again then.
+    fn forget(&mut self) {
+        self.tables.values_mut().for_each(|told| told.rows = 0);
+    }
+
+    /// Says what was committed, as far as it is time to.
+    fn tell(&mut self) {
+        for told in self.tables.values_mut().filter(|told| 0 < told.rows) {
+            if told.last.is_some_and(|last| last.elapsed() < ASIDE_INTERVAL) {
+                continue;
+            }
+            let Told { name, rows, key, reason, .. } = told;
+            tracing::warn!(table = %name, rows, %key, %reason, "set aside: the target cannot hold \
+                it; `lite2pg quarantine` lists all");
+            (told.rows, told.last) = (0, Some(Instant::now()));
+        }
+    }
 }
 
 /// What one table's statements are.
@@ -186,11 +248,7 @@ impl Applier {
             .prepare("select lite2pg.advance($1, $2, $3, $4, $5, $6, $7)")
             .await
             .map_err(Error::query("prepare to move the position"))?;
-        let quarantined = client
-            .query_one("select count(*) from lite2pg.quarantine", &[])
-            .await
-            .map_err(Error::query("count the quarantine"))?
-            .get(0);
+        let quarantined = super::ledger::tables_in_quarantine(&client).await?;
         Ok(Self {
             client,
             schema: Ident::new(target_schema),
@@ -201,6 +259,7 @@ impl Applier {
             tables: HashMap::new(),
             advance,
             quarantined,
+            aside: Aside::default(),
             careful: HashSet::new(),
             halts,
         })
@@ -247,7 +306,7 @@ impl Applier {
             && read_through <= batch.through.position
             && batch.rows() <= PIPELINED_ROWS_MAX
             && batch.bytes <= PIPELINED_BYTES_MAX
-            && self.quarantined == 0
+            && self.quarantined.is_empty()
             && work.iter().all(|item| {
                 item.appended.is_empty()
                     && item.refused.is_empty()
@@ -351,6 +410,7 @@ impl Applier {
                 through: batch.from,
                 read_through: self.standing.read_through,
                 owed: HashSet::new(),
+                moves_quarantine: false,
             });
         }
         for item in work {
@@ -372,6 +432,10 @@ impl Applier {
             return Err(Error::Stricter { table: *table });
         }
         let (through, read_through) = (group.through, group.read_through);
+        let quarantined = match group.moves_quarantine {
+            false => None,
+            true => Some(self.look_at_quarantine(through.position).await?),
+        };
         let parameters = self.advance_parameters(through, read_through, batch.newest_ms);
         self.client
             .execute_raw(
@@ -384,12 +448,29 @@ impl Applier {
         failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
         self.execute("commit").await?;
         failpoint::hit(failpoint::APPLY_COMMITTED);
+        if let Some(now) = quarantined {
+            self.quarantined = now;
+        }
+        self.aside.tell();
         Ok(self.arrived(through, read_through))
+    }
+
+    /// Writes down which tables got rows into quarantine in this transaction and which have none
+    /// left; returns those that have some.
+    async fn look_at_quarantine(
+        &self,
+        position: Position,
+    ) -> Result<BTreeMap<TableId, String>, Error> {
+        let now = super::ledger::tables_in_quarantine(&self.client).await?;
+        super::ledger::quarantine_incidents(&self.client, &self.quarantined, &now, position)
+            .await?;
+        Ok(now)
     }
 
     /// Gives up an open transaction, so that its connection can be used again.
     pub async fn roll_back(&mut self) -> Result<(), Error> {
         self.open = None;
+        self.aside.forget();
         self.execute("rollback").await
     }
 
@@ -602,7 +683,7 @@ impl Applier {
                 if self.halts {
                     return Err(unmappable(mapping, &refused));
                 }
-                self.quarantine(mapping.id, &refused, position).await?;
+                self.quarantine(mapping, &refused, position).await?;
                 break;
             }
         }
@@ -747,17 +828,33 @@ impl Applier {
     }
 
     async fn note_quarantine(&mut self, item: &Work<'_>, position: Position) -> Result<(), Error> {
-        self.quarantined += i64::try_from(item.refused.len()).expect("rows fit in memory");
+        for refused in &item.refused {
+            self.set_aside(item.mapping, refused);
+        }
         self.write_quarantine(item, position).await.map_err(Error::query("write the quarantine"))
+    }
+
+    /// Notes that a row goes to quarantine in the open transaction.
+    fn set_aside(&mut self, mapping: &Mapping, refused: &Quarantined) {
+        if let Some(group) = &mut self.open {
+            group.moves_quarantine = true;
+        }
+        self.aside.note(mapping, refused);
+    }
+
+    /// Whether rows in quarantine may have to be struck out.
+    fn has_quarantine(&self) -> bool {
+        let is_moving = self.open.as_ref().is_some_and(|group| group.moves_quarantine);
+        is_moving || !self.quarantined.is_empty()
     }
 
     /// Notes the rows of `item` that the target cannot hold, and strikes out those it now holds.
     async fn write_quarantine(
-        &self,
+        &mut self,
         item: &Work<'_>,
         position: Position,
     ) -> Result<(), tokio_postgres::Error> {
-        if 0 < self.quarantined {
+        if self.has_quarantine() {
             let healed: Vec<serde_json::Value> = item
                 .absent
                 .iter()
@@ -775,6 +872,9 @@ impl Applier {
                     &[&item.mapping.id.0, &serde_json::Value::from(healed).to_string()],
                 )
                 .await?;
+            if let Some(group) = &mut self.open {
+                group.moves_quarantine = true;
+            }
         }
         for refused in &item.refused {
             self.insert_quarantine(item.mapping.id, refused, position).await?;
@@ -805,12 +905,12 @@ impl Applier {
 
     async fn quarantine(
         &mut self,
-        table: TableId,
+        mapping: &Mapping,
         refused: &Quarantined,
         position: Position,
     ) -> Result<(), Error> {
-        self.quarantined += 1;
-        self.insert_quarantine(table, refused, position)
+        self.set_aside(mapping, refused);
+        self.insert_quarantine(mapping.id, refused, position)
             .await
             .map_err(Error::query("write the quarantine"))
     }

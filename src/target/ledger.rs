@@ -4,7 +4,7 @@
 //! never asked. Rows and the position they reach commit together, so reading this after any crash
 //! tells exactly what happened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -377,6 +377,16 @@ pub async fn begin_at(
         .map_err(Error::query("write the first position"))
 }
 
+/// Writes down which tables the copy left rows of in quarantine.
+pub async fn copied_with_quarantine(client: &Client, position: Position) -> Result<(), Error> {
+    let (before, now) = (BTreeMap::new(), tables_in_quarantine(client).await?);
+    for table in now.values() {
+        tracing::warn!(%table, "the target cannot hold every row; `lite2pg quarantine` lists those \
+            set aside");
+    }
+    quarantine_incidents(client, &before, &now, position).await
+}
+
 /// Moves the phase. `read_through` is given when contents were read outside replay, by the copy.
 pub async fn enter(
     client: &Client,
@@ -547,6 +557,51 @@ pub async fn incident(
         .await
         .map(drop)
         .map_err(Error::query("write down an incident"))
+}
+
+/// How many rows of each table are in quarantine; tables without any are left out.
+pub async fn quarantined(client: &Client) -> Result<HashMap<TableId, i64>, Error> {
+    let rows = client
+        .query("select table_id, count(*) from lite2pg.quarantine group by table_id", &[])
+        .await
+        .map_err(Error::query("count the quarantine"))?;
+    Ok(rows.iter().map(|row| (TableId(row.get(0)), row.get(1))).collect())
+}
+
+/// The tables that have rows in quarantine. Costs one look per table, however many rows there are.
+pub(super) async fn tables_in_quarantine(
+    client: &Client,
+) -> Result<BTreeMap<TableId, String>, Error> {
+    let rows = client
+        .query(
+            "select t.id, t.name from lite2pg.tables t
+              where exists (select 1 from lite2pg.quarantine q where q.table_id = t.id)",
+            &[],
+        )
+        .await
+        .map_err(Error::query("look for tables with rows in quarantine"))?;
+    Ok(rows.iter().map(|row| (TableId(row.get(0)), row.get(1))).collect())
+}
+
+/// Writes down which tables got rows into quarantine, and which have none there any more, in the
+/// caller's transaction.
+pub(super) async fn quarantine_incidents(
+    client: &Client,
+    before: &BTreeMap<TableId, String>,
+    now: &BTreeMap<TableId, String>,
+    position: Position,
+) -> Result<(), Error> {
+    for table in now.iter().filter(|(id, _)| !before.contains_key(*id)).map(|(_, name)| name) {
+        let message = format!(
+            "{table}: the target cannot hold every row; `lite2pg quarantine` lists those set aside"
+        );
+        incident(client, "quarantine", Some(position), &message).await?;
+    }
+    for table in before.iter().filter(|(id, _)| !now.contains_key(*id)).map(|(_, name)| name) {
+        let message = format!("{table}: the last row has left quarantine");
+        incident(client, "quarantine_empty", Some(position), &message).await?;
+    }
+    Ok(())
 }
 
 /// Fails with [`Error::Unmappable`] if a row is in quarantine.

@@ -78,6 +78,26 @@ impl Pair {
         )
     }
 
+    /// Every row of the source is on the target or in quarantine, and in one of them only.
+    pub fn assert_conservation(&self) {
+        let source = Connection::open(self.file()).expect("open the source");
+        for row in self.target().query("select name, target, id from lite2pg.tables") {
+            let [name, target, id] = row.as_slice() else { panic!("three columns: {row:?}") };
+            let quoted = |name: &Option<String>| {
+                format!("\"{}\"", name.as_deref().expect("a name").replace('"', "\"\""))
+            };
+            let id = id.as_deref().expect("a number");
+            let sql = format!("select count(*) from {}", quoted(name));
+            let rows: i64 = source.query_row(&sql, [], |row| row.get(0)).expect("count");
+            let counted = self.ask(&format!(
+                "select (select count(*) from public.{})
+                      + (select count(*) from lite2pg.quarantine where table_id = {id})",
+                quoted(target)
+            ));
+            assert_eq!(counted, [rows.to_string()], "rows of {name:?}");
+        }
+    }
+
     /// What `status --json` says.
     pub fn status(&self) -> serde_json::Value {
         status(&self.file(), &self.database.url)
