@@ -33,6 +33,8 @@ failpoints! {
     TARGET_MIGRATED = "target-migrated";
     /// Some target tables exist, uncommitted.
     TARGET_TABLE_MADE = "target-table-made";
+    /// A target table has followed a column of its source, uncommitted.
+    TARGET_TABLE_ALTERED = "target-table-altered";
     /// Target tables and the first position are about to commit together.
     TARGET_BEFORE_COMMIT = "target-before-commit";
     /// Target tables and the first position are committed; nothing is copied.

@@ -17,9 +17,10 @@ use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
 use crate::source::{self, Broken, Source, Survey, triggers};
-use crate::table::Table;
+use crate::table::{Ident, Table};
+use crate::target::alter::{self, Change};
 use crate::target::attend::Attendant;
-use crate::target::build::How;
+use crate::target::build::{How, Work};
 use crate::target::ddl::{Ddl, Note};
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
@@ -206,7 +207,11 @@ async fn check_free(
     ddl: &Ddl,
     known: &[KnownTable],
 ) -> Result<(), Error> {
-    let ours: Vec<&str> = known.iter().map(|known| known.target.as_str()).collect();
+    let ours: Vec<&str> = known
+        .iter()
+        .filter(|known| !known.is_adopted && !known.is_stopped())
+        .map(|known| known.target.as_str())
+        .collect();
     let names: Vec<String> = ddl
         .tables
         .iter()
@@ -268,7 +273,7 @@ async fn create(
     head: Anchor,
 ) -> Result<Plan, Error> {
     let mut mappings = Vec::new();
-    let mut wanted = Vec::new();
+    let (mut wanted, mut altered) = (Vec::new(), Vec::new());
     let survey = &blueprint.survey;
     let rowids_may_have_moved = begun.stored.is_some_and(|stored| stored.source != *begun.now);
     for table in &survey.catalog.tables {
@@ -278,10 +283,18 @@ async fn create(
         }
         let Some(mapping) = blueprint.mapping(table, id) else { continue };
         let shape = build::shape(&mapping);
-        let known = begun.known.iter().find(|known| known.id == id);
-        let again = known.and_then(|known| {
-            reason_to_begin_again(known, &shape, table, begun.installed, rowids_may_have_moved)
-        });
+        let known = begun.known.iter().find(|known| known.name == table.name);
+        let change = match known {
+            None => Change::None,
+            Some(known) => {
+                let change = change_of(known, &mapping, &shape, blueprint, rowids_may_have_moved);
+                spare_views(client, &run.config.target_schema, known, change).await?
+            }
+        };
+        let again = match &change {
+            Change::Again(reason) => Some(*reason),
+            Change::None | Change::Alter(_) => None,
+        };
         if let (Some(reason), Some(stored)) = (again, begun.stored) {
             tracing::warn!(table = %table.name, reason, "the table is copied again");
             let message = format!("{}: {reason}; the table is copied again", table.name);
@@ -293,25 +306,31 @@ async fn create(
                 Some(adopted) => How::Adopt { replaces_rows: adopted.replaces_rows },
                 None => How::Make(blueprint.made(table).expect("what is mapped is made")),
             };
-            wanted.push((mappings.len(), how, shape, again.is_some()));
+            wanted.push((mappings.len(), how, shape, again.and(known)));
+        } else if let Change::Alter(steps) = change {
+            altered.push((mappings.len(), shape, steps));
         }
         mappings.push(mapping);
     }
     let gone = dropped(&begun.known, &mappings, blueprint);
-    let wanted: Vec<build::Wanted<'_>> = wanted
-        .into_iter()
-        .map(|(index, how, shape, is_again)| build::Wanted {
-            how,
-            mapping: &mappings[index],
-            shape,
-            is_again,
-        })
-        .collect();
+    let altered = altered.into_iter().map(|(index, shape, steps)| build::Altered {
+        mapping: &mappings[index],
+        shape,
+        steps,
+    });
+    let wanted = wanted.into_iter().map(|(index, how, shape, again)| build::Wanted {
+        how,
+        mapping: &mappings[index],
+        shape,
+        again,
+    });
     let lineage = &begun.installed.lineage;
     let first = begun.stored.is_none().then_some((lineage, head));
     // Also where no table is wanted: an index may have come or gone, a type may have been widened.
     let schema = &run.config.target_schema;
-    build::create_tables(client, schema, &wanted, &gone, &blueprint.ddl, first).await?;
+    let ddl = &blueprint.ddl;
+    let (wanted, altered) = (wanted.collect(), altered.collect());
+    build::create_tables(client, schema, &Work { wanted, altered, gone, ddl, first }).await?;
     Ok(Plan::new(mappings))
 }
 
@@ -341,7 +360,7 @@ fn dropped<'a>(
 ) -> Vec<&'a KnownTable> {
     let survey = &blueprint.survey;
     let without_mapping =
-        known.iter().filter(|known| mappings.iter().all(|mapping| mapping.id != known.id));
+        known.iter().filter(|known| mappings.iter().all(|one| one.table.name != known.name));
     let (gone, still_there): (Vec<_>, Vec<_>) = without_mapping.partition(|known| {
         let is_skipped = survey.catalog.skipped.iter().any(|skipped| skipped.name == known.name);
         let is_there = survey.catalog.tables.iter().any(|table| table.name == known.name);
@@ -358,30 +377,49 @@ fn dropped<'a>(
     gone
 }
 
-/// Why the target table of a known table cannot be kept, if it cannot.
-fn reason_to_begin_again(
+/// What has to be done for the target of a known table to be what it should.
+fn change_of(
     known: &KnownTable,
+    mapping: &Mapping,
     shape: &Value,
-    table: &Table,
-    installed: &triggers::Installed,
+    blueprint: &Blueprint,
     rowids_may_have_moved: bool,
-) -> Option<&'static str> {
+) -> Change {
     if known.is_stopped() {
-        return Some("what had stopped it is gone");
+        return Change::Again("what had stopped it is gone");
     }
     if build::is_outgrown(&known.columns) {
-        return Some("an untyped column got values that its type on the target does not hold");
+        return Change::Again(
+            "an untyped column got values that its type on the target does not hold",
+        );
     }
-    if known.columns != *shape {
-        return Some("its columns changed");
+    // The number changes with the triggers.
+    if known.id != mapping.id {
+        let reason = "its triggers were missing or out of date, writes may have gone unseen";
+        return Change::Again(reason);
     }
-    if installed.renewed.contains(&table.name) && !installed.is_first {
-        return Some("its triggers were missing or out of date, writes may have gone unseen");
+    if mapping.table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
+        return Change::Again("it has no key, and VACUUM or a reload may have renumbered its rows");
     }
-    if table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
-        return Some("it has no key, and VACUUM or a reload may have renumbered its rows");
+    match blueprint.made(&mapping.table) {
+        Some(made) if !known.is_adopted => alter::compare(&known.columns, shape, mapping, made),
+        _ if known.columns == *shape => Change::None,
+        _ => Change::Again("its columns changed"),
     }
-    None
+}
+
+/// A column that somebody's view needs is not dropped from under it without a word: making the
+/// table anew tells which views went.
+async fn spare_views(
+    client: &Client,
+    target_schema: &str,
+    known: &KnownTable,
+    change: Change,
+) -> Result<Change, Error> {
+    let Change::Alter(steps) = &change else { return Ok(change) };
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
+    let views = alter::in_the_way(client, &target, steps).await?;
+    Ok(if views.is_empty() { change } else { Change::Again("views stand on a column that went") })
 }
 
 fn key_statements(plan: &Plan, ddl: &Ddl) -> HashMap<TableId, String> {

@@ -30,8 +30,7 @@ pub fn quarantine(found: &Quarantine) -> String {
     text.push_str(
         "\nChange the rows, or give their columns other types or policies \
          (docs/reference/types.md); what\nfits then arrives by itself. `lite2pg quarantine \
-         --retry` \
-         tries all of them again.\n",
+         --retry` tries all of them again.\n",
     );
     text
 }

@@ -4,7 +4,8 @@
 //! one idea: an entry names a row that *may* have changed, so an entry too many is harmless and a
 //! missing one never is. Everything is installed in one write transaction, so capture has no gap.
 //!
-//! Begin with [`install`].
+//! It is long because installing, renewing and removing share one notion of what stands in the
+//! file. Begin with [`install`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -127,13 +128,15 @@ fn install_in_one_transaction(
     failpoint::hit(failpoint::INSTALL_BEGUN);
     let is_first = ensure_tables(&transaction, catalog)?;
     failpoint::hit(failpoint::INSTALL_TABLES_MADE);
-    let tables = number_tables(&transaction, catalog)?;
+    let known = numbered(&transaction)?;
+    let mut tables = number_tables(&transaction, catalog)?;
     for trigger in stray(&transaction, catalog)? {
         transaction
             .execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
             .map_err(Error::sqlite("drop a trigger on a table that is left out"))?;
     }
-    let renewed = renew_outdated(&transaction, catalog, &tables)?;
+    let is_known = |name: &str| known.iter().any(|(_, known)| known == name);
+    let renewed = renew_outdated(&transaction, catalog, &mut tables, &is_known)?;
     failpoint::hit(failpoint::INSTALL_TRIGGERS_MADE);
     if is_first {
         // The first anchor: from here on there is always an entry to compare with.
@@ -256,6 +259,18 @@ fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String,
     Ok(tables)
 }
 
+/// Gives a table a number that no table has had. Entries under the old one are nobody's from then
+/// on.
+fn renumber(conn: &Connection, table: &str) -> Result<TableId, Error> {
+    conn.query_row(
+        "update _lite2pg_tables set id = (select max(id) + 1 from _lite2pg_tables)
+          where name = ?1 returning id",
+        [table],
+        |row| row.get(0).map(TableId),
+    )
+    .map_err(Error::sqlite("number a table anew"))
+}
+
 /// Whether a table's rows are named by columns or by a rowid that is not a column.
 fn named_by(table: &Table) -> &'static str {
     if table.key == Key::HiddenRowid { "rowid" } else { "columns" }
@@ -320,21 +335,29 @@ fn fires_after_foreign(conn: &Connection, table: &str) -> Result<bool, Error> {
     .map_err(Error::sqlite("read the order of triggers"))
 }
 
-/// Makes the triggers anew of every table that does not have them as it should.
+/// Makes the triggers anew of every table that does not have them as it should, and gives such a
+/// table another number if it had one.
+///
+/// The number is what tells the target, in the very transaction that renews the triggers, that
+/// writes may have gone unseen: it knows no table of that number, and begins it again. A crash
+/// after this transaction, or an `install` of which no sidecar knows, cannot lose that word.
 ///
 /// All outdated triggers go before the first new one comes: a trigger moves along with a table
 /// that is renamed, and keeps the name that another table's trigger is to have.
 fn renew_outdated(
     conn: &Connection,
     catalog: &Catalog,
-    tables: &HashMap<String, TableId>,
+    tables: &mut HashMap<String, TableId>,
+    is_known: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<String>, Error> {
     let mut outdated = Vec::new();
     for table in &catalog.tables {
-        let wanted = render(table, tables[&table.name]);
+        let id = tables[&table.name];
         let standing = installed_on(conn, &table.name)?;
-        if standing != wanted || fires_after_foreign(conn, &table.name)? {
-            outdated.push((table, wanted, standing));
+        if standing != render(table, id) || fires_after_foreign(conn, &table.name)? {
+            let id = if is_known(&table.name) { renumber(conn, &table.name)? } else { id };
+            tables.insert(table.name.clone(), id);
+            outdated.push((table, render(table, id), standing));
         }
     }
     let compiled: Vec<bool> =

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::alter::Step;
 use super::ddl::{Ddl, NamedSql, Note, TableDdl};
 use super::{Error, adopted, ledger};
 use crate::change::{Anchor, Lineage};
@@ -43,8 +44,18 @@ pub struct Wanted<'a> {
     pub mapping: &'a Mapping,
     /// What has to be the same for the target table to be kept over a restart.
     pub shape: serde_json::Value,
-    /// It is ours already and is to be made anew.
-    pub is_again: bool,
+    /// It is known already and is to be filled from the beginning.
+    pub again: Option<&'a ledger::KnownTable>,
+}
+
+/// A table of ours whose target follows without a copy.
+pub struct Altered<'a> {
+    /// How it travels from now on.
+    pub mapping: &'a Mapping,
+    /// Its shape from now on.
+    pub shape: serde_json::Value,
+    /// What is done to it.
+    pub steps: Vec<Step>,
 }
 
 /// Fails with [`Error::TableExists`] if any of `names` is taken in the target schema.
@@ -153,25 +164,34 @@ pub(super) async fn ensure_schema(client: &Client, name: &str) -> Result<(), Err
         .map_err(Error::query(doing))
 }
 
-/// Brings the target's tables to the plan `ddl`, in one transaction: tables of `gone` go, those of
-/// `wanted` are made, and what is built beside them is planned anew; with `first`, the first
-/// position is written as well.
+/// What has to be done for the target's tables to be those of a plan.
+pub struct Work<'a> {
+    /// Filled from the beginning.
+    pub wanted: Vec<Wanted<'a>>,
+    /// Altered in place.
+    pub altered: Vec<Altered<'a>>,
+    /// Gone from the source.
+    pub gone: Vec<&'a ledger::KnownTable>,
+    /// The plan of what lite2pg makes.
+    pub ddl: &'a Ddl,
+    /// The first position, where there is none yet.
+    pub first: Option<(&'a Lineage, Anchor)>,
+}
+
+/// Brings the target's tables to the plan, in one transaction, and plans anew what is built beside
+/// them.
 ///
 /// Safe to repeat. A crash leaves all of it or none.
 pub async fn create_tables(
     client: &Client,
     target_schema: &str,
-    wanted: &[Wanted<'_>],
-    gone: &[&ledger::KnownTable],
-    ddl: &Ddl,
-    first: Option<(&Lineage, Anchor)>,
+    work: &Work<'_>,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
     // Asked before the transaction, which a refusal would end.
     let is_replica = be_a_replica(client).await?;
     client.batch_execute("begin").await.map_err(Error::query(doing))?;
-    let made =
-        create_in_transaction(client, target_schema, wanted, gone, ddl, first, is_replica).await;
+    let made = create_in_transaction(client, target_schema, work, is_replica).await;
     failpoint::hit(failpoint::TARGET_BEFORE_COMMIT);
     let end = if made.is_ok() { "commit" } else { "rollback" };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
@@ -183,10 +203,7 @@ pub async fn create_tables(
 async fn create_in_transaction(
     client: &Client,
     target_schema: &str,
-    wanted: &[Wanted<'_>],
-    gone: &[&ledger::KnownTable],
-    ddl: &Ddl,
-    first: Option<(&Lineage, Anchor)>,
+    Work { wanted, altered, gone, ddl, first }: &Work<'_>,
     is_replica: bool,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
@@ -195,16 +212,19 @@ async fn create_in_transaction(
     for table in gone {
         drop_gone(client, target_schema, table).await?;
     }
+    for table in altered {
+        alter_in_place(client, target_schema, table).await?;
+    }
     for table in wanted {
         let mapping = table.mapping;
+        if let Some(known) = table.again {
+            forget(client, target_schema, known).await?;
+        }
         match table.how {
             How::Make(ddl) => {
-                if table.is_again {
-                    forget(client, target_schema, mapping).await?;
-                }
                 client.batch_execute(&ddl.create).await.map_err(Error::query(doing))?;
             }
-            How::Adopt { .. } => ledger::forget(client, mapping.id).await?,
+            How::Adopt { .. } => {}
         }
         failpoint::hit(failpoint::TARGET_TABLE_MADE);
         client
@@ -235,7 +255,7 @@ async fn create_in_transaction(
     }
     note_down(client, &ddl.notes).await?;
     match first {
-        Some((lineage, anchor)) => ledger::begin_at(client, target_schema, lineage, anchor).await,
+        Some((lineage, anchor)) => ledger::begin_at(client, target_schema, lineage, *anchor).await,
         None if wanted.is_empty() => Ok(()),
         None => client
             .batch_execute(
@@ -244,6 +264,32 @@ async fn create_in_transaction(
             .await
             .map_err(Error::query(doing)),
     }
+}
+
+/// Lets a target follow its source's columns, in the caller's transaction. Its rows stay.
+async fn alter_in_place(
+    client: &Client,
+    target_schema: &str,
+    table: &Altered<'_>,
+) -> Result<(), Error> {
+    let mapping = table.mapping;
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    for step in &table.steps {
+        let sql = step.sql(&target);
+        client.batch_execute(&sql).await.map_err(Error::query("alter a table"))?;
+        failpoint::hit(failpoint::TARGET_TABLE_ALTERED);
+        let message = format!("{}: {}", mapping.table.name, step.in_words());
+        tracing::info!(table = %mapping.table.name, "{}, as on the source", step.in_words());
+        ledger::incident(client, "table_altered", None, &message).await?;
+    }
+    client
+        .execute(
+            "update lite2pg.tables set columns = $2::text::jsonb where id = $1",
+            &[&mapping.id.0, &table.shape.to_string()],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("note the columns of a table"))
 }
 
 /// Empties the adopted tables that are filled from the beginning, once nothing acts on that.
@@ -255,7 +301,7 @@ async fn empty_adopted(
 ) -> Result<(), Error> {
     let is_to_be_empty = |table: &&Wanted<'_>| match table.how {
         How::Make(_) => false,
-        How::Adopt { replaces_rows } => table.is_again || replaces_rows,
+        How::Adopt { replaces_rows } => table.again.is_some() || replaces_rows,
     };
     let mut to_be_empty = wanted.iter().filter(is_to_be_empty).peekable();
     if !is_replica && to_be_empty.peek().is_some() {
@@ -361,10 +407,18 @@ async fn drop_gone(
     ledger::incident(client, "table_dropped", None, &message).await
 }
 
-/// Drops a table of ours and all that is known about it, to make it anew.
-async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Result<(), Error> {
+/// Forgets all that is known about a table, to fill it from the beginning; one of ours is dropped.
+async fn forget(
+    client: &Client,
+    target_schema: &str,
+    known: &ledger::KnownTable,
+) -> Result<(), Error> {
     let doing = "drop a table to make it anew";
-    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    ledger::forget(client, known.id).await?;
+    if known.is_adopted || known.is_stopped() {
+        return Ok(());
+    }
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
     // Views of ours go first, so that those left are other people's.
     let ours = client
         .query("select name from lite2pg.objects where kind = 'view' and state = 'built'", &[])
@@ -388,14 +442,13 @@ async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Resu
         .map(|row| row.get(0))
         .collect();
     // Foreign keys of other tables go with it; they are made again when asked for.
-    ledger::forget(client, mapping.id).await?;
     client
         .batch_execute(&format!(
             "delete from lite2pg.objects where belongs_to = {};
              drop table if exists {target} cascade;
              update lite2pg.objects set state = 'waiting', reason = null
               where kind in ('foreign_key', 'view') and state = 'built'",
-            Literal(&mapping.target),
+            Literal(&known.target),
         ))
         .await
         .map_err(Error::query(doing))?;
@@ -403,9 +456,9 @@ async fn forget(client: &Client, target_schema: &str, mapping: &Mapping) -> Resu
         return Ok(());
     }
     let views = dependent.join(", ");
-    tracing::warn!(table = %mapping.table.name, %views, "views that were made on the target went \
+    tracing::warn!(table = %known.name, %views, "views that were made on the target went \
         with the table that is made anew; make them again");
-    let message = format!("{}: made anew, and with it went {views}", mapping.table.name);
+    let message = format!("{}: made anew, and with it went {views}", known.name);
     ledger::incident(client, "views_dropped", None, &message).await
 }
 

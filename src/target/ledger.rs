@@ -452,6 +452,16 @@ pub async fn stop_table(
     reason: &str,
 ) -> Result<bool, Error> {
     let doing = "stop a table";
+    // Its number may be another than the target knows it by.
+    for sql in [
+        "delete from lite2pg.copy_progress where table_id in
+             (select id from lite2pg.tables where name = $2 and id <> $1)",
+        "delete from lite2pg.quarantine where table_id in
+             (select id from lite2pg.tables where name = $2 and id <> $1)",
+        "update lite2pg.tables set id = $1 where name = $2 and id <> $1",
+    ] {
+        client.execute(sql, &[&id.0, &name]).await.map_err(Error::query(doing))?;
+    }
     let changed = client
         .execute(
             "insert into lite2pg.tables (id, name, target, state, columns, reason)

@@ -7,6 +7,7 @@
 //! what we keep there. Nothing here knows that there is a SQLite file.
 
 mod adopted;
+pub mod alter;
 pub mod apply;
 pub mod attend;
 pub mod build;

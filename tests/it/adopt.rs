@@ -3,7 +3,7 @@
 
 use crate::server::Target;
 use crate::support::pair::Pair;
-use crate::support::sidecar::{LIMIT, Sidecar, wait_until};
+use crate::support::sidecar::{LIMIT, wait_until};
 
 /// What an ORM leaves in SQLite.
 const SOURCE: &str = "
@@ -79,15 +79,6 @@ fn shop() -> Pair {
     let pair = Pair::with(SOURCE);
     pair.target().run(TARGET);
     pair
-}
-
-fn await_streaming(pair: &Pair, sidecar: &mut Sidecar) {
-    let is_streaming = || {
-        let rows = Target::try_connect(&pair.database.url).ok()?;
-        let rows = rows.try_query("select phase from lite2pg.position").ok()?;
-        (rows.first()?.first()?.as_deref() == Some("streaming")).then_some(())
-    };
-    sidecar.until(is_streaming).unwrap_or_else(|| panic!("it ended:\n{}", sidecar.stderr()));
 }
 
 /// The constraints and triggers of the application's tables, as PostgreSQL prints them.
@@ -173,7 +164,7 @@ fn adopted_tables_are_filled_kept_in_step_and_used_afterwards() {
     let pair = shop();
     let before = constraints(&pair);
     let mut sidecar = pair.call("run", CONFIG).start();
-    await_streaming(&pair, &mut sidecar);
+    pair.await_streaming(&mut sidecar);
     pair.write(
         "pragma foreign_keys = on;
          update author set id = 3, joined = '2030-12-31 23:59:59' where id = 2 and 0;
@@ -318,7 +309,7 @@ fn a_table_that_the_target_cannot_take_any_more_stops_alone_and_goes_on_once_it_
 fn a_running_sidecar_finds_out_by_itself_that_a_stopped_table_can_go_on() {
     let pair = shop();
     let mut sidecar = pair.call("run", CONFIG).start();
-    await_streaming(&pair, &mut sidecar);
+    pair.await_streaming(&mut sidecar);
     pair.write(
         "create table review (id integer primary key, stars integer);
                 insert into review values (1, 5)",
@@ -450,7 +441,7 @@ fn unique_values_that_wander_during_the_copy_arrive_where_they_are_at_the_end() 
          update seat set guest = 'guest 20000' where id = 3; commit",
     );
     pair.await_step(&mut sidecar);
-    await_streaming(&pair, &mut sidecar);
+    pair.await_streaming(&mut sidecar);
     pair.assert_equal();
     assert_eq!(pair.quarantine(), [""; 0]);
     sidecar.terminate().expect_code(0);

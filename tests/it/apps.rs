@@ -98,7 +98,7 @@ fn what_stays_behind_is_named_by_schema_and_status() {
 fn a_view_of_somebody_else_that_goes_with_its_table_is_named() {
     let pair = Pair::in_step("create table item (id integer primary key, n integer)");
     pair.on_target("create view public.report as select n, count(*) from public.item group by n");
-    pair.write("alter table item add column more text");
+    pair.write("alter table item drop column n");
     pair.catch_up();
     let incidents = pair.incidents();
     assert!(incidents.iter().any(|one| one.contains("report")), "{incidents:?}");

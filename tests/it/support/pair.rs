@@ -103,6 +103,16 @@ impl Pair {
         status(&self.file(), &self.database.url)
     }
 
+    /// Waits until replication streams.
+    pub fn await_streaming(&self, sidecar: &mut Sidecar) {
+        let is_streaming = || {
+            let rows = Target::try_connect(&self.database.url).ok()?;
+            let rows = rows.try_query("select phase from lite2pg.position").ok()?;
+            (rows.first()?.first()?.as_deref() == Some("streaming")).then_some(())
+        };
+        sidecar.until(is_streaming).unwrap_or_else(|| panic!("it ended:\n{}", sidecar.stderr()));
+    }
+
     /// Waits until everything that is in the file is on the target.
     pub fn await_step(&self, sidecar: &mut Sidecar) {
         await_step(sidecar, &self.file(), &self.database.url);

@@ -1,0 +1,308 @@
+//! What has become of a table's columns since its target was made, and whether the target can
+//! follow without its rows being copied again.
+//!
+//! The one idea: *only where both databases do the very same to every row that is there*. SQLite's
+//! ADD COLUMN gives each row the default, which is a constant unless the table is empty, and so
+//! does PostgreSQL's; DROP COLUMN takes the values away in both. Whatever was written since is in
+//! the changelog, and no entry was ever read under another schema than the one the session was
+//! planned for. So the target equals the source at the applied position before and after.
+//!
+//! Everything else (another type, another key, columns that came and went at once and may have been
+//! renamed) begins the table again. A table that was dropped and made anew, or rebuilt as the
+//! migrations of many frameworks do, has lost its triggers, and with them its number: it does not
+//! get here.
+//!
+//! [`compare`] is pure.
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::Error;
+use super::ddl::TableDdl;
+use super::expr::default;
+use crate::grammar;
+use crate::mapping::Mapping;
+use crate::table::Ident;
+
+/// What is to be done with the target of a known table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// These steps, with which its rows are what they have to be.
+    Alter(Vec<Step>),
+    /// It is to be made anew, for this reason.
+    Again(&'static str),
+}
+
+/// One column that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A column with its definition.
+    Add {
+        /// Its name on the target.
+        column: String,
+        /// Name, type, default and NOT NULL.
+        definition: String,
+    },
+    /// A column that is no more.
+    Drop {
+        /// Its name on the target.
+        column: String,
+    },
+}
+
+impl Step {
+    /// The statement, for a table's quoted name.
+    pub fn sql(&self, table: &str) -> String {
+        match self {
+            Self::Add { definition, .. } => format!("alter table {table} add column {definition}"),
+            Self::Drop { column } => {
+                format!("alter table {table} drop column {}", Ident::new(column))
+            }
+        }
+    }
+
+    /// What it did, as a clause for people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Add { column, .. } => format!("column {column} added"),
+            Self::Drop { column } => format!("column {column} dropped"),
+        }
+    }
+}
+
+/// Holds the shape that a table was made with against the one it is to have, both as
+/// [`build::shape`](super::build::shape) writes them.
+pub fn compare(stored: &Value, wanted: &Value, mapping: &Mapping, made: &TableDdl) -> Change {
+    const CHANGED: Change = Change::Again("its columns changed");
+    if stored == wanted {
+        return Change::None;
+    }
+    if stored["key"] != wanted["key"] {
+        return CHANGED;
+    }
+    let (before, after) = (declared(stored), declared(wanted));
+    let added: Vec<&str> = names_missing(&after, &before);
+    let dropped: Vec<&str> = names_missing(&before, &after);
+    if !added.is_empty() && !dropped.is_empty() {
+        return Change::Again("columns came and went at once, or were renamed");
+    }
+    let kept = |(name, _): &&(&str, &Value)| !added.contains(name) && !dropped.contains(name);
+    let is_kept_as_it_was = before.iter().filter(kept).eq(after.iter().filter(kept));
+    if !is_kept_as_it_was || !travels_as_before(stored, wanted, &added, &dropped) {
+        return CHANGED;
+    }
+    let added: Option<Vec<Step>> = added.iter().map(|name| add(name, mapping, made)).collect();
+    let Some(mut steps) = added else {
+        return Change::Again("it has a new column that the target cannot fill by itself");
+    };
+    let gone = travelling(stored).filter(|(from, _)| dropped.contains(from));
+    steps.extend(
+        gone.filter_map(|(_, column)| {
+            Some(Step::Drop { column: column["to"].as_str()?.to_owned() })
+        }),
+    );
+    if steps.is_empty() { CHANGED } else { Change::Alter(steps) }
+}
+
+/// The declared columns of a shape by name.
+fn declared(shape: &Value) -> Vec<(&str, &Value)> {
+    let columns = shape["declared"].as_array().into_iter().flatten();
+    columns.filter_map(|column| Some((column[0].as_str()?, column))).collect()
+}
+
+fn names_missing<'a>(all: &[(&'a str, &Value)], from: &[(&str, &Value)]) -> Vec<&'a str> {
+    let is_missing = |name: &&str| from.iter().all(|(other, _)| other != name);
+    all.iter().map(|(name, _)| *name).filter(is_missing).collect()
+}
+
+/// The columns of a shape that travel, by their name on the source; the hidden rowid has none.
+fn travelling(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let columns = shape["columns"].as_array().into_iter().flatten();
+    columns.map(|column| (column["from"].as_str().unwrap_or_default(), column))
+}
+
+/// Whether all columns that are in both shapes travel, or do not travel, as they did.
+fn travels_as_before(stored: &Value, wanted: &Value, added: &[&str], dropped: &[&str]) -> bool {
+    let before = travelling(stored).filter(|(from, _)| !dropped.contains(from));
+    let after = travelling(wanted).filter(|(from, _)| !added.contains(from));
+    before.eq(after)
+}
+
+/// The step for a new column; `None` where the target would not give its rows what the source gave
+/// its own.
+fn add(name: &str, mapping: &Mapping, made: &TableDdl) -> Option<Step> {
+    let position = mapping.table.column_index(name)?;
+    let column = &mapping.table.columns[position];
+    let target = made.columns.iter().find(|one| one.source == position)?;
+    if column.generated.is_some() || target.computed {
+        return None;
+    }
+    let default = match &column.default {
+        None => None,
+        Some(text) => {
+            let translate = || default::translate(text, column.affinity, &target.pg);
+            grammar::on_deep_stack(translate).ok()?
+        }
+    };
+    if default.is_none() && column.not_null {
+        return None;
+    }
+    Some(Step::Add { column: target.name.clone(), definition: target.definition.clone() })
+}
+
+/// The views and the like of other people that a step would take with it. Ours are gone by then if
+/// they needed the column.
+pub async fn in_the_way(
+    client: &Client,
+    target: &str,
+    steps: &[Step],
+) -> Result<Vec<String>, Error> {
+    let dropped: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Drop { column } => Some(column.as_str()),
+            Step::Add { .. } => None,
+        })
+        .collect();
+    let rows = client
+        .query(
+            "select distinct v.ev_class::regclass::text
+               from pg_depend d
+               join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+               join pg_rewrite v on v.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+              where d.refobjid = to_regclass($1) and a.attname::text = any($2)
+                and not exists (select 1 from lite2pg.objects o
+                                 where o.kind = 'view' and o.state = 'built'
+                                   and v.ev_class = to_regclass(format('%I.%I',
+                                       (parse_ident($1))[1], o.name)))",
+            &[&target, &dropped],
+        )
+        .await
+        .map_err(Error::query("look for what needs a column"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::TableId;
+    use crate::table::{Affinity, Column, Generated, Key, Table};
+    use crate::target::build::shape;
+    use crate::target::ddl::{Request, plan};
+    use crate::value::PgType;
+
+    fn column(name: &str, declared: &str) -> Column {
+        Column {
+            name: name.into(),
+            declared: declared.into(),
+            affinity: Affinity::of(declared),
+            not_null: false,
+            default: None,
+            collation: "BINARY".into(),
+            generated: None,
+        }
+    }
+
+    fn table(columns: Vec<Column>) -> Table {
+        Table {
+            name: "t".into(),
+            sql: String::new(),
+            columns,
+            key: Key::RowidAlias(0),
+            primary_key: vec![0],
+            rowid_alias: Some(0),
+            rowid_name: Some("rowid"),
+            without_rowid: false,
+            strict: false,
+            autoincrement: false,
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    fn plan_of(table: &Table) -> (Mapping, TableDdl) {
+        let types = |table: &Table, at: usize| match table.columns[at].affinity {
+            Affinity::Integer => PgType::Int8.into(),
+            Affinity::Blob => PgType::Jsonb.into(),
+            _ => PgType::Text.into(),
+        };
+        let tables = std::slice::from_ref(table);
+        let request = Request { schema: "app", tables, views: &[], utf8: true, types: &types };
+        let made = plan(&request).tables.remove(0);
+        let travelling = made
+            .columns
+            .iter()
+            .filter(|column| !column.computed)
+            .map(|column| (column.source, column.name.clone(), column.pg.clone()))
+            .collect();
+        (Mapping::new(TableId(1), table.clone(), "t".into(), travelling), made)
+    }
+
+    fn change(before: Vec<Column>, after: Vec<Column>) -> Change {
+        let stored = shape(&plan_of(&table(before)).0);
+        let (mapping, made) = plan_of(&table(after));
+        compare(&stored, &shape(&mapping), &mapping, &made)
+    }
+
+    fn id_and(columns: &[Column]) -> Vec<Column> {
+        [&[column("id", "INTEGER")], columns].concat()
+    }
+
+    fn with_default(name: &str, declared: &str, default: &str, not_null: bool) -> Column {
+        Column { default: Some(default.into()), not_null, ..column(name, declared) }
+    }
+
+    #[test]
+    fn a_column_that_every_row_has_the_constant_of_is_added_in_place() {
+        for (new, definition) in [
+            (column("n", "TEXT"), r#""n" text collate "C""#),
+            (with_default("n", "TEXT", "NULL", false), r#""n" text collate "C""#),
+            (with_default("n", "INT", "-3", true), r#""n" bigint default -3 not null"#),
+            (with_default("n", "TEXT", "5", false), r#""n" text collate "C" default '5'"#),
+        ] {
+            let changed = change(id_and(&[]), id_and(std::slice::from_ref(&new)));
+            let step = Step::Add { column: "n".into(), definition: definition.into() };
+            assert_eq!(changed, Change::Alter(vec![step]), "{new:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_whose_rows_the_target_could_not_fill_begins_the_table_again() {
+        let generated = Some(Generated { expr: Some("id + 1".into()), stored: false });
+        for new in [
+            Column { generated, ..column("n", "INT") },
+            with_default("n", "TEXT", "(no_such_function())", false),
+            Column { not_null: true, ..column("n", "INT") },
+        ] {
+            let changed = change(id_and(&[]), id_and(std::slice::from_ref(&new)));
+            assert!(matches!(changed, Change::Again(_)), "{new:?}: {changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_went_is_dropped_and_one_that_may_have_been_renamed_is_not() {
+        let both = id_and(&[column("a", "TEXT"), column("b", "TEXT")]);
+        let dropped = Change::Alter(vec![Step::Drop { column: "a".into() }]);
+        assert_eq!(change(both.clone(), id_and(&[column("b", "TEXT")])), dropped);
+        let renamed = id_and(&[column("c", "TEXT"), column("b", "TEXT")]);
+        assert!(matches!(change(both.clone(), renamed), Change::Again(_)));
+        assert_eq!(change(both.clone(), both), Change::None);
+    }
+
+    #[test]
+    fn other_changes_beside_a_new_column_begin_the_table_again() {
+        let before = id_and(&[column("a", "TEXT")]);
+        for other in [
+            column("a", "INT"),
+            column("a", "VARCHAR(5)"),
+            Column { not_null: true, ..column("a", "TEXT") },
+        ] {
+            let after = id_and(&[other.clone(), column("n", "TEXT")]);
+            let changed = change(before.clone(), after);
+            assert!(matches!(changed, Change::Again(_)), "{other:?}: {changed:?}");
+        }
+    }
+}
