@@ -200,7 +200,7 @@ fn report_losses(ddl: &Ddl) {
 }
 
 /// No table that we are about to make may be there already, unless we made it; and we must be
-/// allowed to make it.
+/// allowed to do all that is to be done.
 async fn check_free(
     run: &Run,
     client: &Client,
@@ -219,10 +219,7 @@ async fn check_free(
         .filter(|name| !ours.contains(&name.as_str()))
         .collect();
     build::check_free(client, &run.config.target_schema, &names).await?;
-    if !names.is_empty() {
-        build::check_privileges(client, &run.config.target_schema).await?;
-    }
-    Ok(())
+    Ok(build::check_privileges(client, &run.config.target_schema, !names.is_empty()).await?)
 }
 
 /// Installs triggers, then makes sure that the schema is still the one that was surveyed.

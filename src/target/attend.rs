@@ -26,8 +26,10 @@ const QUESTIONS: u32 = 3;
 pub struct Attendant {
     conninfo: ConnInfo,
     pid: i32,
-    /// Process ids are used again; together with this they are not.
-    started: String,
+    /// Process ids are used again; together with this they are not. `None` where the session works
+    /// in another role than it logged in as (`alter role … set role`): PostgreSQL hides it from
+    /// that role, and only TCP tells that its line is dead.
+    started: Option<String>,
     silence_max: Duration,
 }
 
@@ -106,7 +108,8 @@ impl Attendant {
             Err(error) if is_out_of_reach(&error) => return Finding::Waiting,
             Err(_) => return Finding::AtWork,
         };
-        match client.query_opt(IS_WAITING, &[&self.pid, &self.started]).await {
+        let Some(started) = &self.started else { return Finding::AtWork };
+        match client.query_opt(IS_WAITING, &[&self.pid, started]).await {
             Ok(Some(row)) if row.get(0) => Finding::Waiting,
             Ok(Some(_)) => Finding::AtWork,
             Ok(None) => Finding::Gone,
@@ -114,10 +117,11 @@ impl Attendant {
         }
     }
 
-    /// Ends the session on the server, if it is still there.
+    /// Ends the session on the server, if it is still there and shows itself to us.
     pub async fn end(&self, client: &Client) -> Result<(), Error> {
+        let Some(started) = &self.started else { return Ok(()) };
         client
-            .query_opt(TERMINATE, &[&self.pid, &self.started])
+            .query_opt(TERMINATE, &[&self.pid, started])
             .await
             .map(drop)
             .map_err(Error::query("end a session whose line is dead"))

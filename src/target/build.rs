@@ -99,12 +99,17 @@ pub async fn check_there(
     gone.map_or(Ok(()), |row| Err(Error::TableGone { table: row.get(0), name: row.get(1) }))
 }
 
-/// Fails with [`Error::Privilege`] if this role may not make tables in the target schema, or not
-/// the schema `lite2pg`.
-pub async fn check_privileges(client: &Client, target_schema: &str) -> Result<(), Error> {
+/// Fails with [`Error::Privilege`] if this role may not keep its books in the schema `lite2pg` or
+/// make temporary tables, or not make tables in the target schema where it is to.
+pub async fn check_privileges(
+    client: &Client,
+    target_schema: &str,
+    makes_tables: bool,
+) -> Result<(), Error> {
     let row = client
         .query_one(
             "select has_database_privilege(current_database(), 'create'),
+                    has_database_privilege(current_database(), 'temporary'),
                     (select has_schema_privilege(oid, 'usage')
                         and has_schema_privilege(oid, 'create')
                        from pg_namespace where nspname = $1),
@@ -116,24 +121,42 @@ pub async fn check_privileges(client: &Client, target_schema: &str) -> Result<()
         )
         .await
         .map_err(Error::query("ask what this role may do"))?;
-    let (may_make_schemas, target, own): (bool, Option<bool>, Option<bool>) =
-        (row.get(0), row.get(1), row.get(2));
-    let (database, schema): (String, String) = (row.get(3), row.get(4));
+    let (may_make_schemas, may_make_temporary): (bool, bool) = (row.get(0), row.get(1));
+    let (target, own): (Option<bool>, Option<bool>) = (row.get(2), row.get(3));
+    let (database, schema): (String, String) = (row.get(4), row.get(5));
     let role = role(client).await?;
-    if !may_make_schemas && (target.is_none() || own.is_none()) {
-        let name = if own.is_none() { "lite2pg" } else { &schema };
-        return Err(Error::Privilege {
-            what: format!("role {role} may not create the schema {name} in database {database}"),
-            grant: format!("grant create on database {database} to {role}"),
-        });
+    let missing = |what: String, grant: String| {
+        Err(Error::Privilege {
+            what: format!("role {role} may not {what}"),
+            grant: format!("grant {grant} to {role}"),
+        })
+    };
+    let mut schemas = vec![(own, "lite2pg")];
+    if makes_tables {
+        schemas.push((target, schema.as_str()));
     }
-    for (may, name) in [(target, schema.as_str()), (own, "lite2pg")] {
-        if may == Some(false) {
-            return Err(Error::Privilege {
-                what: format!("role {role} may not create tables in schema {name}"),
-                grant: format!("grant usage, create on schema {name} to {role}"),
-            });
+    for (may, name) in schemas {
+        match may {
+            None if !may_make_schemas => {
+                return missing(
+                    format!("create the schema {name} in database {database}"),
+                    format!("create on database {database}"),
+                );
+            }
+            Some(false) => {
+                return missing(
+                    format!("create tables in schema {name}"),
+                    format!("usage, create on schema {name}"),
+                );
+            }
+            None | Some(true) => {}
         }
+    }
+    if !may_make_temporary {
+        return missing(
+            format!("create temporary tables in database {database}"),
+            format!("temporary on database {database}"),
+        );
     }
     Ok(())
 }

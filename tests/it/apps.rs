@@ -3,7 +3,8 @@
 
 use rusqlite::Connection;
 
-use crate::support::cluster::{TestDatabase, block_on};
+use crate::support::cluster::block_on;
+use crate::support::database::TestDatabase;
 use crate::support::sidecar::{Launch, status};
 
 /// A file made by `sql`, and a target in step with it.

@@ -13,7 +13,8 @@ use rusqlite::Connection;
 
 use crate::judge;
 use crate::server::Target;
-use crate::support::cluster::{TestDatabase, ThrowawayCluster};
+use crate::support::cluster::ThrowawayCluster;
+use crate::support::database::TestDatabase;
 use crate::support::sidecar::{LIMIT, Launch, Sidecar};
 
 /// A directory and a target, both empty.
@@ -83,8 +84,8 @@ fn execute(file: &Path, sql: &str) {
 
 fn assert_empty(target: &Target, after: &str) {
     let found = target.query(
-        "select nspname from pg_namespace where nspname = 'lite2pg' union all
-         select tablename from pg_tables where schemaname = 'public'",
+        "select schemaname || '.' || tablename from pg_tables
+          where schemaname in ('lite2pg', 'public')",
     );
     assert!(found.is_empty(), "the target was written to: {found:?} after {after}");
 }
@@ -379,7 +380,7 @@ fn tables_that_are_in_the_way_are_left_as_they_are() {
         let ended = Launch::run(&file, scene.url()).finish().expect_code(1);
         let ended = ended.expect_error(&["already has public.t", "Nothing was written"]);
         assert_untouched(&file);
-        let ledger = target.query("select 1 from pg_namespace where nspname = 'lite2pg'");
+        let ledger = target.query("select 1 from pg_tables where schemaname = 'lite2pg'");
         assert!(ledger.is_empty(), "{ended}");
         if kind != "sequence" {
             let theirs = target.query("select theirs from public.t");
@@ -409,6 +410,10 @@ fn a_missing_privilege_is_named_before_anything_is_written() {
         (
             "may not create tables in schema public",
             "grant usage, create on schema public to \"Guest\"",
+        ),
+        (
+            "may not create temporary tables in database db",
+            "grant temporary on database db to \"Guest\"",
         ),
     ];
     for (said, grant) in steps {

@@ -24,7 +24,8 @@ use lite2pg::value::{Misfit, Owned, Storage};
 
 use crate::generator::dice::Dice;
 use crate::random::{SeedOnPanic, number_from_env, schema_seed};
-use crate::support::cluster::{TestDatabase, block_on};
+use crate::support::cluster::block_on;
+use crate::support::database::TestDatabase;
 
 /// Texts of one statement.
 const BATCH: usize = 20_000;

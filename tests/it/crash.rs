@@ -21,7 +21,8 @@ use crate::generator::dice::Dice;
 use crate::judge;
 use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 use crate::server::Target;
-use crate::support::cluster::{TestDatabase, ThrowawayCluster};
+use crate::support::cluster::ThrowawayCluster;
+use crate::support::database::TestDatabase;
 use crate::support::sidecar::{LIMIT, Launch, Sidecar, wait_until};
 use crate::support::workload::{self, ACCOUNTS, Options, Writer, WriterProcess};
 

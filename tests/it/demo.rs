@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 
 use crate::judge;
 use crate::server::Target;
-use crate::support::cluster::{self, TestDatabase};
+use crate::support::cluster;
+use crate::support::database::TestDatabase;
 
 /// initdb, the writer's seconds, the drain and the comparison, on a machine that is busy.
 const DEMO_MAX: Duration = Duration::from_secs(120);

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::support::cluster::TestDatabase;
+use crate::support::database::TestDatabase;
 use crate::support::sidecar::Launch;
 
 fn source_with_a_row() -> (tempfile::TempDir, std::path::PathBuf) {

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use lite2pg::source::{Source, triggers};
 use rusqlite::Connection;
 
-use crate::support::cluster::TestDatabase;
+use crate::support::database::TestDatabase;
 
 /// The top of the repository.
 pub fn root() -> &'static Path {

@@ -1,10 +1,9 @@
-//! The guide and the offered role, carried out: every command of docs/guide.md in turn, on a real
+//! The guide, carried out: every command of docs/guide.md in turn, on a real
 //! SQLite file and a real PostgreSQL, prints what the page shows.
 
 use std::path::Path;
 
 use crate::docs::{Page, words};
-use crate::golden::{lite2pg, stdout};
 use crate::support::cluster;
 
 /// Lines that a program in the background has printed so far.
@@ -201,94 +200,4 @@ fn the_guide_can_be_followed_from_its_first_line_to_its_last() {
         }
     }
     assert!(10 < followed, "only {followed} commands were found");
-}
-
-/// A role of one test, which would outlive its database.
-struct Role {
-    name: String,
-    admin: lite2pg::target::conninfo::ConnInfo,
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let sql = format!("drop owned by {0} cascade; drop role {0}", self.name);
-        let gone = cluster::block_on(async {
-            cluster::session(&self.admin).await.batch_execute(&sql).await
-        });
-        // A second panic while a failed test unwinds would hide the first.
-        if !std::thread::panicking() {
-            gone.expect("take the role away");
-        }
-    }
-}
-
-/// The rights in deploy/roles.sql are enough, and they are what keeps foreign keys in place.
-#[test]
-fn the_role_that_is_offered_can_do_all_that_lite2pg_does() {
-    let target = cluster::TestDatabase::create();
-    let role = target.name().replace("lite2pg_test_", "lite2pg_role_");
-    let script = Page::read("deploy/roles.sql").text.replace("sidecar", &role);
-    let _gone_at_the_end = Role { name: role.clone(), admin: target.conninfo() };
-    let password = "for-this-test";
-    let admin = target.conninfo();
-    let database = target.name().to_owned();
-    cluster::block_on(async {
-        let client = cluster::session(&admin).await;
-        client.batch_execute(&script).await.expect("run deploy/roles.sql");
-        let sql = format!("alter role {role} password '{password}'");
-        client.batch_execute(&sql).await.expect("give it a password");
-    });
-    let endpoint = format!("{} user={role} password={password} dbname={database}", place(&target));
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("shop.db");
-    write(
-        &file,
-        "create table p (id integer primary key, a unique);
-         create table c (id integer primary key, p references p on delete cascade);
-         insert into p values (1, 'x'), (2, 'y'); insert into c values (1, 1), (2, 2);",
-    );
-    let call = |words: &[&str]| {
-        let named = ["--source", "shop.db", "--target", &endpoint, "--log", "warn"];
-        let output = lite2pg(directory.path(), &[words, &named[..]].concat());
-        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        stdout(&output, 0);
-        talk
-    };
-    call(&["run", "--until-caught-up"]);
-    call(&["schema", "--finalise"]);
-    // A child before its parent, and unique values that change places.
-    write(
-        &file,
-        "insert into c values (3, 3); insert into p values (3, 'z');
-         update p set a = 't' where id = 1; update p set a = 'x' where id = 2;
-         update p set a = 'y' where id = 1; delete from c where id = 1;",
-    );
-    let talk = call(&["run", "--until-caught-up"]);
-    let admin = target.conninfo();
-    let (version, keys, held): (i32, i64, String) = cluster::block_on(async move {
-        let client = cluster::session(&admin).await;
-        let sql = "select current_setting('server_version_num')::integer,
-                   (select count(*) from pg_constraint where contype = 'f'
-                       and connamespace = 'public'::regnamespace),
-                   (select string_agg(id || a, ' ' order by id) from public.p)";
-        let row = client.query_one(sql, &[]).await.expect("look at the target");
-        (row.get(0), row.get(1), row.get(2))
-    });
-    assert_eq!(held, "1y 2x 3z");
-    if 150_000 <= version {
-        let said: Vec<&str> =
-            talk.lines().filter(|line| !line.contains("the password in --target")).collect();
-        assert_eq!((keys, said), (1, Vec::new()), "foreign keys stay where they are");
-    }
-}
-
-/// Where the server of a test database is, as `key=value` pairs.
-fn place(target: &cluster::TestDatabase) -> String {
-    use lite2pg::target::conninfo::Host;
-    let endpoint = &target.conninfo().endpoints[0];
-    let host = match &endpoint.host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(directory) => directory.display().to_string(),
-    };
-    format!("host={host} port={}", endpoint.port)
 }

@@ -13,7 +13,8 @@ use rusqlite::Connection;
 
 use crate::judge;
 use crate::server::Target;
-use crate::support::cluster::TestDatabase;
+use crate::support::database::TestDatabase;
+use crate::support::roles;
 use crate::support::sidecar::{Ended, LIMIT, Launch, Sidecar};
 use crate::support::workload::{self, Options, Writer};
 
@@ -681,6 +682,8 @@ fn a_target_that_was_dropped_and_made_anew_stops_a_live_run_and_is_filled_by_the
     upkeep.run(&format!("create database {name} template template0 encoding 'UTF8'"));
     sidecar.wait(LIMIT).expect_code(4).expect_error(&["the schema lite2pg is gone", RESTORE]);
     assert!(pair.dump().is_empty(), "something was written");
+    let url = roles::as_superuser(pair.url());
+    roles::offer(&url, &url.replace(name, "postgres"));
     pair.catch_up();
     pair.judge();
 }

@@ -35,6 +35,7 @@ mod lineage;
 mod overrides;
 mod quarantine;
 mod restless;
+mod roles;
 
 mod harm;
 

@@ -8,7 +8,8 @@ use lite2pg::target::connect::{self, Error};
 use lite2pg::target::conninfo::{ConnInfo, Remedy};
 use lite2pg::target::private::{self, PrivateCluster, ROLE, Shutdown, Tuning};
 
-use crate::support::cluster::{self, TestDatabase, ThrowawayCluster, parse};
+use crate::support::cluster::{self, ThrowawayCluster, parse};
+use crate::support::database::TestDatabase;
 use crate::support::proxy::{Act, Direction, Proxy, Rule, Upstream, When};
 
 /// How long a test waits for what should take milliseconds.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::support::cluster::{TestDatabase, block_on};
+use crate::support::cluster::block_on;
+use crate::support::database::TestDatabase;
 use crate::support::sidecar::{Launch, status};
 
 /// The sidecar needs a second; without an answer to restlessness it never ends.

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use crate::support::roles;
+
 /// One database of its own, dropped with this value.
 pub struct Database {
     name: String,
@@ -32,7 +34,8 @@ impl Database {
             "create database {name} template template0 encoding 'UTF8' \
              lc_collate 'C' lc_ctype 'C'"
         ));
-        Self { url: url_of(server, &name), name }
+        let url = url_of(server, &name);
+        Self { url: roles::offer(&url, &url_of(server, "postgres")), name }
     }
 }
 
@@ -52,7 +55,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Connects, or fails the test.
+    /// Connects as the superuser, or fails the test.
     pub fn connect(url: &str) -> Self {
         Self::try_connect(url).unwrap_or_else(|error| {
             panic!("cannot connect to {url}: {error:?}; set TEST_POSTGRES_URL")
@@ -65,7 +68,8 @@ impl Target {
             .enable_all()
             .build()
             .expect("a runtime needs no more than a descriptor");
-        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
+        let url = roles::as_superuser(url);
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls))?;
         runtime.spawn(connection);
         Ok(Self { runtime, client })
     }

@@ -12,6 +12,7 @@ use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 use crate::server::Target;
 use crate::support::cluster::ThrowawayCluster;
 use crate::support::proxy::{Act, Direction, Proxy, Rule, When, query};
+use crate::support::roles::as_superuser;
 use crate::support::scene::{Scene, assert_equal, await_on_target, await_server, await_step, head};
 use crate::support::sidecar::{Ended, LIMIT, Launch, Sidecar, wait_until};
 use crate::support::workload::Options;
@@ -413,13 +414,14 @@ struct Role {
 
 impl Role {
     fn owning(scene: &Scene) -> Self {
-        let admin = scene.url().to_owned();
+        let admin = as_superuser(scene.url());
         let target = scene.target();
         let database = target.query("select current_database()").remove(0).remove(0);
         let database = database.expect("a database has a name");
         let name = format!("role_{database}");
         target.run(&format!(
-            "create role {name} login password 'none'; alter database {database} owner to {name};
+            "drop schema if exists lite2pg;
+             create role {name} login password 'none'; alter database {database} owner to {name};
              alter schema public owner to {name}"
         ));
         let at = admin.find("://").expect("a URL has a scheme") + 3;

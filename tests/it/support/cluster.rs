@@ -1,4 +1,4 @@
-//! A PostgreSQL for tests, and a database of its own for each.
+//! A PostgreSQL for tests; `database.rs` makes a database of its own for each.
 //!
 //! With `TEST_POSTGRES_URL` the server is the one it names. Otherwise all test processes of this
 //! checkout (nextest runs every test in a process of its own) share one private cluster under
@@ -18,14 +18,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use lite2pg::target::connect;
 use lite2pg::target::conninfo::{self, ConnInfo, Origin, Remedy, Surroundings};
 use lite2pg::target::private::{self, PrivateCluster, Shutdown, Tuning};
 
 /// Every database of a test begins with this; what is left of dead processes is swept by it.
-const PREFIX: &str = "lite2pg_test_";
+pub(super) const PREFIX: &str = "lite2pg_test_";
 
 /// Waits until nobody holds the lease, lingers for the next test process, then stops the server
 /// unless one has come. `$1` lock, `$2` lease, `$3` watchdog's own lock, `$4` pg_ctl, `$5` seconds
@@ -54,93 +53,6 @@ while :; do
     exec 7<&- 8<&-
 done
 "#;
-
-/// A fresh, empty database, dropped at the end of the test.
-pub struct TestDatabase {
-    name: String,
-    url: String,
-}
-
-impl TestDatabase {
-    /// Creates it on the shared server.
-    pub fn create() -> Self {
-        let name = fresh_name();
-        let url = match given_server() {
-            Some(server) => {
-                upkeep(
-                    server,
-                    &format!("create database {name} template template0 encoding 'UTF8'"),
-                );
-                with_database(&given_url().expect("a given server has a URL"), &name)
-            }
-            None => {
-                let cluster = shared_cluster();
-                cluster.ensure_database(&name).unwrap_or_else(|error| fail(&error, error.remedy()));
-                cluster.url(&name)
-            }
-        };
-        let database = Self { name, url };
-        database.assert_identity();
-        database
-    }
-
-    /// Its URL, for `--target`.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The same as plain values.
-    pub fn conninfo(&self) -> ConnInfo {
-        parse(&self.url)
-    }
-
-    /// Opens a session, set up as the product sets up its own.
-    pub async fn client(&self) -> tokio_postgres::Client {
-        session(&self.conninfo()).await
-    }
-
-    /// No statement that changes anything may reach a server that was not made for tests.
-    fn assert_identity(&self) {
-        let sql = "select current_database()::text, current_setting('cluster_name')";
-        let conninfo = self.conninfo();
-        let (database, cluster_name): (String, String) = block_on(async move {
-            let client = session(&conninfo).await;
-            let row = client.query_one(sql, &[]).await.expect("ask who the server is");
-            (row.get(0), row.get(1))
-        });
-        assert_eq!(database, self.name);
-        if given_server().is_none() {
-            assert_eq!(cluster_name, shared_cluster().cluster_name(), "not our own server");
-        }
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        let outcome = match given_server() {
-            Some(server) => {
-                let sql = format!("drop database if exists {} with (force)", self.name);
-                let server = server.clone();
-                block_on(async move {
-                    let client = session(&server).await;
-                    client.batch_execute(&sql).await.map_err(|error| error.to_string())
-                })
-            }
-            None => shared_cluster().drop_database(&self.name).map_err(|error| error.to_string()),
-        };
-        // A second panic while a failed test unwinds would hide the first.
-        if let Err(error) = outcome
-            && !std::thread::panicking()
-        {
-            panic!("cannot drop {}: {error}", self.name);
-        }
-    }
-}
 
 /// A server of one test's own, for tests that crash it. Gone when dropped.
 pub struct ThrowawayCluster {
@@ -267,7 +179,7 @@ pub fn parse(url: &str) -> ConnInfo {
     conninfo::from_text(url, Origin::Explicit, &around).expect("a URL made by a fixture")
 }
 
-fn fail(error: &dyn std::error::Error, remedy: Remedy) -> ! {
+pub(super) fn fail(error: &dyn std::error::Error, remedy: Remedy) -> ! {
     let mut causes = String::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -285,12 +197,12 @@ pub fn pg_bin() -> Option<PathBuf> {
     std::env::var_os("TEST_PG_BIN").filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
-fn given_url() -> Option<String> {
+pub(super) fn given_url() -> Option<String> {
     std::env::var("TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())
 }
 
 /// The server of `TEST_POSTGRES_URL`, whose own database is only used to create others.
-fn given_server() -> Option<&'static ConnInfo> {
+pub(super) fn given_server() -> Option<&'static ConnInfo> {
     static SERVER: OnceLock<Option<ConnInfo>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let url = given_url()?;
@@ -301,7 +213,7 @@ fn given_server() -> Option<&'static ConnInfo> {
 }
 
 /// The same URL with another database; `dbname` as a parameter wins over the path.
-fn with_database(url: &str, database: &str) -> String {
+pub(super) fn with_database(url: &str, database: &str) -> String {
     if !url.contains("://") {
         return format!("{url} dbname={database}");
     }
@@ -309,7 +221,7 @@ fn with_database(url: &str, database: &str) -> String {
     format!("{url}{separator}dbname={database}")
 }
 
-fn upkeep(server: &ConnInfo, sql: &str) {
+pub(super) fn upkeep(server: &ConnInfo, sql: &str) {
     let (server, sql) = (server.clone(), sql.to_owned());
     block_on(async move {
         session(&server).await.batch_execute(&sql).await.expect("upkeep of the given server");
@@ -317,7 +229,7 @@ fn upkeep(server: &ConnInfo, sql: &str) {
 }
 
 /// The private cluster that all test processes of this checkout share.
-fn shared_cluster() -> &'static PrivateCluster {
+pub(super) fn shared_cluster() -> &'static PrivateCluster {
     static CLUSTER: OnceLock<PrivateCluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let name = match pg_bin() {
@@ -418,13 +330,4 @@ fn sweep(cluster: &PrivateCluster) {
             cluster.drop_database(&name).unwrap_or_else(|error| fail(&error, error.remedy()));
         }
     }
-}
-
-/// Unique on the server: process, then a count within it, then the time for a shared server.
-fn fresh_name() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let micros = since.expect("the clock is past 1970").subsec_micros();
-    format!("{PREFIX}{}_{count}_{micros}", std::process::id())
 }

@@ -5,8 +5,10 @@
 #![allow(dead_code)]
 
 pub mod cluster;
+pub mod database;
 pub mod pair;
 pub mod proxy;
+pub mod roles;
 pub mod scene;
 pub mod sidecar;
 pub mod workload;

@@ -98,6 +98,18 @@ impl Pair {
         }
     }
 
+    /// Every row is equal, but for those in quarantine, which the target does not have.
+    pub fn assert_equal_but_quarantined(&self) {
+        self.assert_conservation();
+        let aside = self.quarantine();
+        let Err(found) = judge::compare(&self.file(), &self.database.url, "public") else {
+            assert_eq!(aside, [""; 0], "both sides are equal, and yet rows are in quarantine");
+            return;
+        };
+        let all_are_aside = found.first.iter().all(|one| one.target == "no such row");
+        assert!(all_are_aside && found.total == aside.len() as u64, "{found}\n{aside:#?}");
+    }
+
     /// What `status --json` says.
     pub fn status(&self) -> serde_json::Value {
         status(&self.file(), &self.database.url)
