@@ -37,7 +37,7 @@ use crate::change::{Anchor, Position, TableId};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::Ident;
-use crate::value::ColumnType;
+use crate::value::{ColumnType, PgType};
 
 /// How long and how much one transaction may grow while a backlog is worked off. Beyond it the
 /// position says `consistent = false` until the backlog is done.
@@ -1013,7 +1013,7 @@ fn upsert_sql(mapping: &Mapping, target: &str, rows: &str) -> String {
         .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
         .collect();
     let set: Vec<String> = (0..mapping.columns.len())
-        .filter(|column| !mapping.key.contains(column))
+        .filter(|column| !mapping.key.contains(column) || has_equal_forms(mapping, *column))
         .map(|column| {
             let name = Ident::new(&mapping.columns[column].target);
             format!("{name} = excluded.{name}")
@@ -1029,6 +1029,13 @@ fn upsert_sql(mapping: &Mapping, target: &str, rows: &str) -> String {
          {rows} on conflict ({}) do {action}",
         key.join(", "),
     )
+}
+
+/// Whether PostgreSQL calls values of the column equal that the source tells apart, as it does
+/// `1` and `1.0`: a key that is there already may have to be written anew.
+fn has_equal_forms(mapping: &Mapping, column: usize) -> bool {
+    let chosen = mapping.columns[column].pg.chosen();
+    matches!(chosen, Some(PgType::Float8 | PgType::Numeric | PgType::Jsonb))
 }
 
 fn delete_sql(mapping: &Mapping, target: &str) -> String {

@@ -728,7 +728,11 @@ pub async fn build_waiting(
         }
         client.batch_execute("rollback").await.map_err(Error::query(doing))?;
         outcome.refused += 1;
-        let reason = crate::error::chain(&error);
+        let mut reason = crate::error::chain(&error);
+        if let Some(missing) = error.missing_key() {
+            reason.push_str(": ");
+            reason.push_str(missing);
+        }
         tracing::warn!(%kind, %name, table = %belongs_to, %reason, "PostgreSQL refused it");
         client
             .execute(

@@ -106,14 +106,19 @@ const COLUMNS: &str = "
      order by a.attnum";
 
 /// The columns of its unique indexes that `on conflict (…)` can use
-/// (<https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT>).
+/// (<https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT>) and that tell all
+/// texts apart: under a nondeterministic collation two rows of the source would become one
+/// (<https://www.postgresql.org/docs/current/collation.html#COLLATION-NONDETERMINISTIC>).
 const UNIQUE: &str = "
     select array(select a.attname::text from pg_attribute a
                   where a.attrelid = i.indrelid
                     and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1]))
       from pg_index i
      where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
-       and i.indpred is null and i.indexprs is null";
+       and i.indpred is null and i.indexprs is null
+       and not exists (select from unnest(i.indcollation::oid[]) used
+                         join pg_collation l on l.oid = used
+                        where not l.collisdeterministic)";
 
 /// The tables of a schema that an application's migrations made. Whether one has rows is asked of
 /// those that this role may read and that `is_wanted`.

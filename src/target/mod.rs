@@ -245,6 +245,12 @@ impl Error {
         }
     }
 
+    /// The key that no row has, where a foreign key was refused for that.
+    pub(crate) fn missing_key(&self) -> Option<&str> {
+        let said = self.db_error().filter(|_| self.is(&SqlState::FOREIGN_KEY_VIOLATION))?;
+        said.detail()
+    }
+
     /// Whether a new session may get past it.
     pub fn is_transient(&self) -> bool {
         match self {

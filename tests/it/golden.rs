@@ -210,7 +210,7 @@ fn status_has_the_shape_that_is_documented() {
     let begun = redacted(&stdout(&call(&["status", "--json"]), 0));
     assert_same(&golden("status/not_begun.json"), &begun);
     stdout(&call(&["run", "--until-caught-up"]), 0);
-    // A new column makes a table be copied again, which is an incident.
+    // A column that is added on the target is an incident.
     let conn = Connection::open(&path).expect("open");
     conn.execute_batch("alter table customers add column name text").expect("alter");
     stdout(&call(&["run", "--until-caught-up"]), 0);

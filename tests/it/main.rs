@@ -30,6 +30,7 @@ mod stop;
 mod adopt;
 mod alter;
 mod bad_input;
+mod corpus;
 mod elsewhere;
 mod lineage;
 mod overrides;
