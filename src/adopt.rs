@@ -232,7 +232,10 @@ impl Finding {
                  zone = \"UTC\"",
                 table.name
             )),
-            _ => None,
+            _ => Some(format!(
+                "[columns.\"{}\".\"{column}\"] ignore = true leaves its values behind",
+                table.name
+            )),
         };
         let message = match error {
             overrides::Error::Refused { source, .. } => source.to_string(),
@@ -438,9 +441,11 @@ impl Pair<'_> {
             }
             if column.is_not_null && !column.has_default {
                 let advice = format!(
-                    "alter table {} alter column {} set default …",
+                    "alter table {} alter column {} set default …, or [tables.\"{}\"] ignore = \
+                     true leaves the table out",
                     self.target(),
-                    Ident::new(name)
+                    Ident::new(name),
+                    self.table.name
                 );
                 let message = "the source has no such column, and it takes neither NULL nor a \
                                default"

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::table::{Key, Table};
+use crate::table::{Affinity, Key, Table};
 use crate::value::codec::form::Form;
 use crate::value::codec::infer::Inference;
 use crate::value::codec::kind::{Kind, Target};
@@ -491,9 +491,9 @@ fn declared(name: &str) -> String {
 }
 
 impl Choice {
-    /// Begins to find the form of a column from its values.
-    pub fn inference(&self) -> Inference {
-        Inference::new(self.target.clone(), &self.policies)
+    /// Begins to find the form of a column of this affinity from its values.
+    pub fn inference(&self, affinity: Affinity) -> Inference {
+        Inference::new(self.target.clone(), affinity, &self.policies)
     }
 
     /// The codec of a column whose values have this form, or the column's natural form.

@@ -120,7 +120,7 @@ fn codecs(
     for table in &survey.catalog.tables {
         let mut set: HashMap<usize, (&Choice, Inference)> = (0..table.columns.len())
             .filter_map(|at| Some((at, overrides.choice(table, at)?)))
-            .map(|(at, choice)| (at, (choice, choice.inference())))
+            .map(|(at, choice)| (at, (choice, choice.inference(table.columns[at].affinity))))
             .collect();
         if set.is_empty() || ddl::COLUMNS_MAX < table.columns.len() {
             continue;
@@ -163,7 +163,7 @@ fn forms(
             if proposal.is_another() && !proposal.is_set {
                 match proposal.choice() {
                     Ok(choice) => {
-                        let inference = choice.inference();
+                        let inference = choice.inference(table.columns[position].affinity);
                         wanted.insert(position, (choice, inference));
                     }
                     Err(error) => {

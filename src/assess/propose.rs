@@ -20,7 +20,7 @@ use super::collide::Collisions;
 use super::form::{Form, Stamp, Zone};
 use super::profile::{EPOCH_UNITS, EpochUnit, Profile, Rare, SCALE_MONEY_MAX};
 use super::proposal::{Alternative, Misfits, Proposal, Setting, grouped};
-use crate::table::{Affinity, Column, Table};
+use crate::table::{Affinity, Column, IndexTerm, Table};
 use crate::value::codec::Codec;
 use crate::value::codec::policy::Loss;
 use crate::value::{Misfit, PgType, Seen, Storage};
@@ -38,6 +38,8 @@ struct Case<'a> {
     declared: String,
     /// A CHECK, a DEFAULT or a name speaks for 0 and 1.
     is_checked_boolean: bool,
+    /// An index is over it, which `json` has no order for.
+    is_indexed: bool,
     uses_django: bool,
 }
 
@@ -61,6 +63,7 @@ pub fn propose(
         name: column.name.to_lowercase(),
         declared: column.declared.to_ascii_uppercase(),
         is_checked_boolean: is_checked_boolean(table, column),
+        is_indexed: is_indexed(table, position),
         uses_django,
     };
     let as_default = |evidence: String| Proposal {
@@ -236,6 +239,12 @@ fn objection(collisions: Option<&Collisions>) -> Option<String> {
              {why}"
         )),
     }
+}
+
+fn is_indexed(table: &Table, position: usize) -> bool {
+    let terms = table.indexes.iter().flat_map(|index| &index.columns).map(|column| &column.term);
+    terms.clone().any(|term| *term == IndexTerm::Column(position))
+        || table.key_columns().contains(&position)
 }
 
 fn is_checked_boolean(table: &Table, column: &Column) -> bool {
@@ -562,6 +571,16 @@ impl Case<'_> {
             rest.push(Misfits::of("integers", &profile.integers.all));
             rest.push(Misfits::of("reals", &profile.reals.all));
         }
+        // Where JSON was declared, the application expects the type, and `json` loses nothing.
+        if is_declared && !self.is_indexed {
+            let mut found = self.found("json", fits, rest, what);
+            let why =
+                "has operators and indexes that json has not; with accept = [\"json_text\"], \
+                       for it keeps the value and not the text"
+                    .to_owned();
+            found.alternatives.push(Alternative { pg: "jsonb".to_owned(), why });
+            return Some(found);
+        }
         let mut found = self.found("jsonb", fits, rest, what);
         found.accept.push(Loss::JsonText);
         if let Some(nul) = Misfits::of("JSON with \\u0000, which jsonb refuses", &texts.json_nul) {
@@ -571,8 +590,8 @@ impl Case<'_> {
         }
         add_loss(
             &mut found,
-            "jsonb keeps the value, not the text: white space, the order of keys \
-                              and repeated keys",
+            "jsonb keeps the value, not the text: white space, the order of keys, \
+                              repeated keys and the spelling of numbers",
         );
         found
             .alternatives

@@ -314,7 +314,11 @@ fn sample(
     let mut found: Vec<Found> = (0..table.columns.len())
         .map(|position| {
             let choice = overrides.choice(table, position).filter(|choice| choice.form.is_none());
-            Found { seen: Seen::default(), inference: choice.map(Choice::inference) }
+            let affinity = table.columns[position].affinity;
+            Found {
+                seen: Seen::default(),
+                inference: choice.map(|choice| choice.inference(affinity)),
+            }
         })
         .collect();
     if table.columns.len() <= target::ddl::COLUMNS_MAX {
@@ -560,6 +564,9 @@ async fn draw_to_look(config: &Config) -> Result<Blueprint, Error> {
     let overrides = config.overrides.clone();
     source.run(move |source| source.leave_out(overrides)).await;
     let survey = source.run(Source::survey).await?;
+    if survey.catalog.tables.is_empty() {
+        return Err(Error::NothingToDo);
+    }
     let known = match ledger::exists(&client).await? {
         true => ledger::tables(&client).await?,
         false => Vec::new(),

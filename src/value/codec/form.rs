@@ -240,7 +240,7 @@ impl Form {
             Kind::Enum(_) | Kind::Inet | Kind::Cidr => Self::Text,
             Kind::Bytea => Self::Blob,
             Kind::Date => Self::Moment(Moments::ISO_DATE),
-            Kind::Time(_) => Self::Clock(Clock::SECONDS),
+            Kind::Time(_) => Self::Clock(Clock::PLAIN),
             Kind::Timestamp(_) | Kind::Timestamptz(_) => Self::Moment(Moments::SQLITE),
             Kind::Interval(_) => Self::Elapsed { unit: Unit::Micros, digits: Digits::Integer },
             Kind::Uuid => Self::Uuid(UuidForm::Hyphens { upper: false }),

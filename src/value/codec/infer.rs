@@ -2,7 +2,8 @@
 //!
 //! Every value votes for all forms that it would come back from; the form with the most votes is
 //! the column's, and the values that did not vote for it are the misfits it would have. Where
-//! forms tie, the plainer one wins: a column of whole seconds has no fraction.
+//! forms tie, one that holds more wins over one that holds less, because values are still to come;
+//! then the plainer one.
 //!
 //! A count of time fits every unit, so there the plausible years decide, over all values: −999
 //! milliseconds among today's moments are no seconds.
@@ -43,6 +44,7 @@ pub struct Inferred {
 #[derive(Clone, Debug)]
 pub struct Inference {
     target: Target,
+    affinity: Affinity,
     policies: Policies,
     values: u64,
     candidates: Vec<Candidate>,
@@ -57,12 +59,14 @@ struct Candidate {
 }
 
 impl Form {
-    /// The form of a column of this type that holds these values; `None` if none fits any.
+    /// The form of a column of this type and affinity that holds these values; `None` if none fits
+    /// any.
     pub fn infer<'v>(
         values: impl IntoIterator<Item = Storage<'v>>,
         target: &Target,
+        affinity: Affinity,
     ) -> Option<Inferred> {
-        let mut inference = Inference::new(target.clone(), &Policies::default());
+        let mut inference = Inference::new(target.clone(), affinity, &Policies::default());
         values.into_iter().for_each(|value| inference.note(value));
         inference.best()
     }
@@ -71,10 +75,11 @@ impl Form {
 impl Inference {
     /// Begins. Without a zone in the policies, times that name none are taken to be universal;
     /// their form is the same.
-    pub fn new(target: Target, policies: &Policies) -> Self {
+    pub fn new(target: Target, affinity: Affinity, policies: &Policies) -> Self {
         let mut policies = policies.clone();
         policies.zone.get_or_insert_with(Zone::universal);
-        Self { target, policies, values: 0, candidates: Vec::new(), by_form: HashMap::new() }
+        let (candidates, by_form) = (Vec::new(), HashMap::new());
+        Self { target, affinity, policies, values: 0, candidates, by_form }
     }
 
     /// Takes a value's votes.
@@ -123,7 +128,8 @@ impl Inference {
         let best = self.candidates.iter().filter(|candidate| candidate.fits != 0).min_by_key(
             |candidate| {
                 let Candidate { codec, fits, plausible } = candidate;
-                (std::cmp::Reverse((*fits, *plausible)), rank(&codec.form))
+                let is_narrower = is_narrower(&codec.form, &self.target.kind, self.affinity);
+                (std::cmp::Reverse((*fits, *plausible)), is_narrower, rank(&codec.form))
             },
         )?;
         Some(Inferred {
@@ -155,6 +161,31 @@ fn is_plausible(form: &Form, value: Storage<'_>) -> bool {
         None => (count - JULIAN_EPOCH).saturating_mul(moment::DAY),
     };
     PLAUSIBLE.contains(&micros)
+}
+
+/// Whether a column of this affinity has another form that takes every value this one does, gives
+/// it back alike, and takes others besides.
+///
+/// INTEGER and NUMERIC affinity store a number as an integer where they can, whatever was written
+/// (<https://www.sqlite.org/datatype3.html#type_affinity>): there a real with nothing behind its
+/// point does not occur, and no text that reads as a number.
+fn is_narrower(form: &Form, kind: &Kind, affinity: Affinity) -> bool {
+    let makes_integers = matches!(affinity, Affinity::Integer | Affinity::Numeric);
+    let is_text =
+        matches!(kind.base(), Kind::Text | Kind::Varchar(_) | Kind::Char(_) | Kind::Citext);
+    let has_fractions = matches!(kind.base(), Kind::Real | Kind::Double | Kind::Numeric(_));
+    match form {
+        Form::Number(_) | Form::Text if is_text => makes_integers,
+        Form::Number(Digits::Integer) => has_fractions,
+        Form::Number(Digits::Real)
+        | Form::TextOrNumber(Digits::Real)
+        | Form::Elapsed { digits: Digits::Real, .. }
+        | Form::Moment(
+            Moments::Julian(Digits::Real) | Moments::Count { digits: Digits::Real, .. },
+        )
+        | Form::Json { numbers: false, .. } => makes_integers,
+        _ => false,
+    }
 }
 
 /// Plainer forms are smaller.
@@ -342,7 +373,7 @@ fn arrays(element: &Kind) -> Vec<Form> {
         Kind::Real | Kind::Double => elements.push(Form::Number(Digits::Real)),
         Kind::Timestamp(_) | Kind::Timestamptz(_) => {
             let iso = [Suffix::None, Suffix::Z].into_iter().flat_map(|suffix| {
-                [Clock::SECONDS, Clock::MILLIS].map(|clock| {
+                [Clock::PLAIN, Clock::MILLIS].map(|clock| {
                     Form::Moment(Moments::DateTime { separator: Separator::T, clock, suffix })
                 })
             });
@@ -368,13 +399,14 @@ mod tests {
 
     fn infer(target: &str, texts: &[&str]) -> Option<Inferred> {
         let target = Target::parse(target).expect("a type");
-        Form::infer(texts.iter().map(|text| Storage::Text(text.as_bytes())), &target)
+        let values = texts.iter().map(|text| Storage::Text(text.as_bytes()));
+        Form::infer(values, &target, Affinity::Text)
     }
 
     fn infer_integers(target: &str, integers: &[i64]) -> Option<Form> {
         let target = Target::parse(target).expect("a type");
         let values = integers.iter().map(|integer| Storage::Integer(*integer));
-        Form::infer(values, &target).map(|inferred| inferred.form)
+        Form::infer(values, &target, Affinity::Integer).map(|inferred| inferred.form)
     }
 
     #[test]
@@ -471,7 +503,7 @@ mod tests {
         );
         assert_eq!(form("numeric(12,2)", &["1.5", "2"]), Form::Number(Digits::Trimmed));
         assert_eq!(form("numeric(12,2)", &["1.50", "2.00"]), Form::Number(Digits::Text));
-        assert_eq!(form("time", &["12:30:00"]), Form::Clock(Clock::SECONDS));
+        assert_eq!(form("time", &["12:30:00"]), Form::Clock(Clock::PLAIN));
         assert_eq!(
             form("interval", &["1970-01-01 00:00:01.518823"]),
             Form::SinceEpoch(Clock { seconds: Seconds::Always, fraction: Fraction::Fixed(6) })
@@ -489,21 +521,35 @@ mod tests {
             }
         );
         assert_eq!(infer_integers("boolean", &[0, 1]), Some(Form::Number(Digits::Integer)));
-        assert_eq!(
-            Form::infer(
-                [Storage::Integer(1), Storage::Real(2869.44)],
-                &Target::parse("numeric(12,2)").expect("a type")
-            )
-            .map(|inferred| inferred.form),
-            Some(Form::Number(Digits::Mixed))
-        );
-        assert_eq!(
-            Form::infer(
-                [Storage::Integer(1), Storage::Text(b"{}")],
-                &Target::parse("jsonb").expect("a type")
-            )
-            .map(|inferred| inferred.form),
-            Some(Form::Json { numbers: true, bare_strings: false })
-        );
+    }
+
+    /// What the first rows happen to hold does not keep out what the column may hold.
+    #[test]
+    fn of_forms_that_all_values_have_the_one_that_holds_more_wins() {
+        use Affinity::{Blob, Integer, Numeric, Real, Text};
+        let number = |digits| Form::Number(digits);
+        let json = |numbers| Form::Json { numbers, bare_strings: false };
+        let (one, half, text) =
+            (Storage::Integer(1), Storage::Real(0.5), Storage::Text(b"{\"a\": 1}"));
+        for (target, affinity, values, form) in [
+            ("numeric(12,2)", Numeric, &[one, half][..], number(Digits::Mixed)),
+            ("numeric(12,2)", Numeric, &[one], number(Digits::Mixed)),
+            ("numeric(12,2)", Numeric, &[half], number(Digits::Mixed)),
+            ("numeric(12,2)", Real, &[half], number(Digits::Real)),
+            ("double precision", Integer, &[one], number(Digits::Mixed)),
+            ("double precision", Blob, &[half], number(Digits::Real)),
+            ("bigint", Integer, &[one], number(Digits::Integer)),
+            ("text", Numeric, &[text], Form::TextOrNumber(Digits::Mixed)),
+            ("text", Integer, &[one], Form::TextOrNumber(Digits::Mixed)),
+            ("text", Text, &[text], Form::Text),
+            ("jsonb", Numeric, &[one, text], json(true)),
+            ("jsonb", Numeric, &[text], json(true)),
+            ("jsonb", Text, &[text], json(false)),
+        ] {
+            let target = Target::parse(target).expect("a type");
+            let inferred = Form::infer(values.iter().copied(), &target, affinity);
+            let inferred = inferred.map(|inferred| inferred.form);
+            assert_eq!(inferred, Some(form), "{} {affinity:?} {values:?}", target.name);
+        }
     }
 }

@@ -148,8 +148,9 @@ pub(super) struct Reading {
 }
 
 impl Clock {
-    /// `HH:MM:SS`.
-    pub const SECONDS: Self = Self { seconds: Seconds::Always, fraction: Fraction::Fixed(0) };
+    /// `HH:MM:SS`, with six more digits where there are microseconds: an application that keeps
+    /// those may write the first at any time.
+    pub const PLAIN: Self = Self { seconds: Seconds::Always, fraction: Fraction::Optional(6) };
 
     /// `HH:MM:SS.mmm`.
     pub const MILLIS: Self = Self { seconds: Seconds::Always, fraction: Fraction::Fixed(3) };
@@ -157,9 +158,10 @@ impl Clock {
     /// All the ways to write a time of day.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         use Fraction::{Fixed, Groups, Optional, Trimmed};
-        let fractions = (0..=9)
+        let fractions = (1..=9)
             .map(Fixed)
-            .chain([Optional(6), Optional(3), Optional(9), Trimmed(0), Trimmed(1), Groups])
+            .chain([Optional(6), Fixed(0), Optional(3), Optional(9)])
+            .chain([Trimmed(0), Trimmed(1), Groups])
             .chain([1, 2, 4, 5, 7, 8].map(Optional));
         fractions
             .map(|fraction| Self { seconds: Seconds::Always, fraction })
@@ -265,9 +267,10 @@ impl Moments {
     /// `2026-11-21`.
     pub const ISO_DATE: Self = Self::Date;
 
-    /// `2026-11-21 09:49:32`, as SQLite's `datetime()` writes.
+    /// `2026-11-21 09:49:32`, as SQLite's `datetime()` writes, and microseconds where there are
+    /// some.
     pub const SQLITE: Self =
-        Self::DateTime { separator: Separator::Space, clock: Clock::SECONDS, suffix: Suffix::None };
+        Self::DateTime { separator: Separator::Space, clock: Clock::PLAIN, suffix: Suffix::None };
 
     /// Seconds east of Greenwich of the clock that the form shows; `None` for any wall clock.
     pub(super) fn offset(self) -> Option<i32> {
