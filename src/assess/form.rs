@@ -162,11 +162,11 @@ pub enum Zone {
     /// ` +0000 UTC`, as Go prints.
     Go,
     /// An offset in minutes, with the number of characters it is written in: `+00`, `+0000`,
-    /// `+00:00`.
+    /// `+00:00`, ` +00:00`.
     Offset {
         /// East of Greenwich.
         minutes: i16,
-        /// 3, 5 or 6.
+        /// 3, 5, 6 or 7.
         width: u8,
     },
 }
@@ -198,6 +198,7 @@ impl Stamp {
                 pattern.push_str(&match width {
                     3 => format!("{sign}{hours:02}"),
                     5 => format!("{sign}{hours:02}{rest:02}"),
+                    7 => format!(" {sign}{hours:02}:{rest:02}"),
                     _ => format!("{sign}{hours:02}:{rest:02}"),
                 });
             }
@@ -333,7 +334,11 @@ fn time(bytes: &[u8], separator: Option<char>) -> Option<(Stamp, bool)> {
 }
 
 fn zone(rest: &[u8]) -> Option<Zone> {
-    let sign = match rest {
+    let offset = match rest {
+        [b' ', offset @ ..] if rest.len() == 7 => offset,
+        offset => offset,
+    };
+    let sign = match offset {
         [] => return Some(Zone::None),
         b"Z" => return Some(Zone::Z),
         b" UTC" => return Some(Zone::Utc),
@@ -342,10 +347,10 @@ fn zone(rest: &[u8]) -> Option<Zone> {
         [b'-', ..] => -1,
         _ => return None,
     };
-    let (hours, minutes) = match rest.len() {
-        3 => (number(&rest[1..3])?, 0),
-        5 => (number(&rest[1..3])?, number(&rest[3..5])?),
-        6 if rest[3] == b':' => (number(&rest[1..3])?, number(&rest[4..6])?),
+    let (hours, minutes) = match offset.len() {
+        3 => (number(&offset[1..3])?, 0),
+        5 => (number(&offset[1..3])?, number(&offset[3..5])?),
+        6 if offset[3] == b':' => (number(&offset[1..3])?, number(&offset[4..6])?),
         _ => return None,
     };
     // PostgreSQL takes offsets up to 15:59.
@@ -430,6 +435,8 @@ mod tests {
             ("2024-02-29 12:30:15.5Z", Form::TimestampZoned),
             ("2024-02-29T12:30:15+05:30", Form::TimestampZoned),
             ("2024-02-29T12:30:15-08", Form::TimestampZoned),
+            ("2024-02-29 12:30:15.123 +00:00", Form::TimestampZoned),
+            ("2024-02-29 12:30:15 +0000", Form::Other),
             ("2024-02-29 12:30:15 +0000 UTC", Form::TimestampZoned),
             ("2024-02-29T12:30:15+2360", Form::Other),
             ("2024-02-29x12:30", Form::Other),

@@ -16,7 +16,7 @@ use super::outcome::{
     IntegrityReport, LeftOut, ScanReport, Severity, SourceReport, TableReport, TriggerReport,
     Verdict,
 };
-use super::profile::{INDEX_ENTRY_BYTES_MAX, Profile};
+use super::profile::{INDEX_ENTRY_BYTES_MAX, Profile, Refused};
 use super::proposal::{Alternative, Misfits, Proposal, grouped};
 use super::propose::{default_misfits, default_type, keep_default, propose};
 use super::scan::{Scanned, TableScan, parent_of};
@@ -517,9 +517,18 @@ impl Judge<'_> {
         let column = &table.columns[position];
         let about = About::column(table, column);
         if let Some(codec) = &profile.codec {
-            for (reason, rare) in &profile.refused {
-                if let Some(misfit) = Misfits::of(&reason.to_string(), rare) {
+            for Refused { misfit, rows, remedies } in &profile.refused {
+                if let Some(misfit) = Misfits::of(&misfit.to_string(), rows) {
                     self.misfit(&about, &codec.target().name, &misfit);
+                    if !remedies.words().is_empty() {
+                        self.advise(format!(
+                            "Repair them, or choose under [columns.{:?}.{:?}]: {}. Otherwise these \
+                             rows go to quarantine.",
+                            table.name,
+                            column.name,
+                            remedies.words().join(", or ")
+                        ));
+                    }
                 }
             }
             return;

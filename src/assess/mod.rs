@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod profile;
 pub mod proposal;
 pub mod propose;
+pub mod remedy;
 pub mod scan;
 
 use std::collections::HashMap;

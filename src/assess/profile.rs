@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::form::{Form, Stamp, is_json};
+use super::remedy::Remedies;
 use crate::value::codec::Codec;
 use crate::value::{Misfit, Owned, Storage};
 
@@ -287,7 +288,18 @@ pub struct Profile {
     /// The type that the configuration sets, if it does,
     pub codec: Option<Arc<Codec>>,
     /// and the rows whose values do not fit it, by reason.
-    pub refused: Vec<(Misfit, Rare)>,
+    pub refused: Vec<Refused>,
+}
+
+/// Values of one column that its type does not take, for one reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The reason.
+    pub misfit: Misfit,
+    /// Their rows.
+    pub rows: Rare,
+    /// What would take them.
+    pub remedies: Remedies,
 }
 
 impl Profile {
@@ -342,19 +354,22 @@ impl Profile {
     }
 
     fn try_codec(&mut self, value: Storage<'_>, key: impl Fn() -> RowKey) {
-        let Some(codec) = &self.codec else { return };
+        let Some(codec) = self.codec.clone() else { return };
         if let Err(misfit) = codec.encode(value, &mut Vec::new()) {
-            self.refused_as(misfit).note(key);
+            let refused = self.refused_as(misfit);
+            refused.rows.note(key);
+            refused.remedies.note(&codec, value);
         }
     }
 
-    fn refused_as(&mut self, misfit: Misfit) -> &mut Rare {
-        let at = self.refused.iter().position(|(known, _)| *known == misfit);
+    fn refused_as(&mut self, misfit: Misfit) -> &mut Refused {
+        let at = self.refused.iter().position(|known| known.misfit == misfit);
         let at = at.unwrap_or_else(|| {
-            self.refused.push((misfit, Rare::default()));
+            let (rows, remedies) = (Rare::default(), Remedies::default());
+            self.refused.push(Refused { misfit, rows, remedies });
             self.refused.len() - 1
         });
-        &mut self.refused[at].1
+        &mut self.refused[at]
     }
 
     /// Adds the profile of what follows in the table. The result is that of both read at once.
@@ -367,8 +382,10 @@ impl Profile {
         self.beyond_index.merge(&later.beyond_index);
         self.bytes += later.bytes;
         self.distinct.merge(&later.distinct);
-        for (misfit, rare) in &later.refused {
-            self.refused_as(*misfit).merge(rare);
+        for other in &later.refused {
+            let refused = self.refused_as(other.misfit);
+            refused.rows.merge(&other.rows);
+            refused.remedies.merge(&other.remedies);
         }
     }
 }

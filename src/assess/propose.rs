@@ -18,12 +18,12 @@ use std::collections::BTreeMap;
 
 use super::collide::Collisions;
 use super::form::{Form, Stamp, Zone};
-use super::profile::{EPOCH_UNITS, EpochUnit, Profile, Rare, SCALE_MONEY_MAX};
+use super::profile::{EPOCH_UNITS, EpochUnit, Profile, Refused, SCALE_MONEY_MAX};
 use super::proposal::{Alternative, Misfits, Proposal, Setting, grouped};
 use crate::table::{Affinity, Column, IndexTerm, Table};
 use crate::value::codec::Codec;
 use crate::value::codec::policy::Loss;
-use crate::value::{Misfit, PgType, Seen, Storage};
+use crate::value::{PgType, Seen, Storage};
 
 /// A type is proposed if it holds at least this many of a hundred values; the others are listed.
 const SHARE: u64 = 95;
@@ -99,7 +99,7 @@ pub fn propose(
 
 /// What is to be said of a column whose type the configuration sets.
 fn as_set(table: &Table, position: usize, profile: &Profile, codec: &Codec) -> Proposal {
-    let of = |(misfit, rare): &(Misfit, Rare)| Misfits::of(&misfit.to_string(), rare);
+    let of = |refused: &Refused| Misfits::of(&refused.misfit.to_string(), &refused.rows);
     let misfits: Vec<Misfits> = profile.refused.iter().filter_map(of).collect();
     let values = profile.values();
     let fits = values - misfits.iter().map(|misfit| misfit.count).sum::<u64>();

@@ -453,3 +453,78 @@ fn unique_values_that_wander_during_the_copy_arrive_where_they_are_at_the_end() 
     assert_eq!(pair.quarantine(), [""; 0]);
     sidecar.terminate().expect_code(0);
 }
+
+/// What applications write by themselves, beside what their ORM's migrations expect.
+///
+/// Knex keeps what `CURRENT_TIMESTAMP` gives and the milliseconds of a JavaScript date in one
+/// column; Sequelize puts a space before the offset; Django and SQLAlchemy write a fraction only
+/// where there is one, and SQLite keeps a decimal without a fraction as an integer.
+#[test]
+fn what_orms_write_into_one_column_arrives_in_the_type_that_they_expect() {
+    let pair = Pair::with(
+        "create table users (
+             id integer primary key autoincrement, sequelize datetime, knex datetime,
+             django datetime, price decimal, data json);
+         insert into users values (1, '2026-11-28 05:09:55.959 +00:00', '2026-11-28 05:09:55',
+             '2026-11-28 05:09:55', 10.5, '{\"a\": 1}')",
+    );
+    pair.target().run(
+        "create table users (
+             id serial primary key, sequelize timestamptz, knex timestamptz,
+             django timestamptz, price numeric(10, 2), data json)",
+    );
+    let knex = "[columns.users.knex]\nforms = 'any'";
+    let config = |more: &str| format!("mode = 'adopt'\n[defaults]\nzone = 'UTC'\n{more}");
+    pair.catch_up(&config("")).expect_code(0);
+    pair.write(
+        "insert into users values (2, '2026-11-28 05:09:55.000 +00:00', 1700000000123,
+             '2026-11-28 05:09:55.123456', 3, 5)",
+    );
+    pair.catch_up(&config("")).expect_code(0);
+    let said = "users [2] knex: integer does not fit timestamp with time zone";
+    assert_eq!(pair.quarantine(), [said]);
+    let assess = pair.call("assess", &config("")).arg("--adopt").finish().expect_code(1).stdout;
+    assert!(assess.contains("[columns.\"users\".\"knex\"]: forms = \"any\""), "{assess}");
+    let ended = pair.catch_up(&config(knex)).expect_code(0);
+    assert!(ended.stderr.contains("values in other forms"), "a loss that is told: {ended}");
+    assert_eq!(
+        pair.ask(
+            "select concat_ws('|', sequelize at time zone 'UTC', knex at time zone 'UTC',
+                    django at time zone 'UTC', price, data) from users order by id"
+        ),
+        [
+            "2026-11-28 05:09:55.959|2026-11-28 05:09:55|2026-11-28 05:09:55|10.50|{\"a\": 1}",
+            "2026-11-28 05:09:55|2023-11-14 22:13:20.123|2026-11-28 05:09:55.123456|3.00|5",
+        ]
+    );
+    assert_eq!(pair.quarantine(), [""; 0]);
+}
+
+#[test]
+fn a_source_without_tables_has_nothing_to_adopt() {
+    let pair = Pair::with("");
+    for command in ["schema", "run"] {
+        let ended = pair.call(command, "").arg("--adopt").finish().expect_code(2);
+        assert!(ended.stderr.contains("no table that can be replicated"), "{}", ended.stderr);
+    }
+}
+
+/// A case-insensitive collation makes one row of two.
+#[test]
+fn an_index_that_takes_two_texts_for_one_names_no_rows() {
+    let pair = Pair::with("create table t (k text primary key); insert into t values ('a'), ('A')");
+    let target = pair.target();
+    let made = target.try_query(
+        "create collation folding
+             (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create table t (k text collate folding primary key)",
+    );
+    if let Err(error) = made {
+        // Built without ICU, the server cannot have such a collation either.
+        let code = error.code().map(|code| code.code().to_owned());
+        assert_eq!(code.as_deref(), Some("0A000"), "{error:?}");
+        return;
+    }
+    let ended = pair.call("schema", "").args(["--adopt"]).finish().expect_code(1);
+    assert!(ended.stdout.contains("no unique index of the target is over"), "{}", ended.stdout);
+}

@@ -438,6 +438,11 @@ mod tests {
                 space(clock(Fraction::Trimmed(0)), offset(0, OffsetStyle::Colon)),
             ),
             (
+                "Sequelize",
+                &["2026-11-20 21:45:01.000 +00:00", "2026-11-20 21:45:01.592 +00:00"],
+                space(clock(Fraction::Fixed(3)), offset(0, OffsetStyle::Spaced)),
+            ),
+            (
                 "Go's own print",
                 &["2026-11-20 21:45:01.12 +0000 UTC", "2026-11-20 21:45:01 +0000 UTC"],
                 space(clock(Fraction::Trimmed(0)), Suffix::Go),

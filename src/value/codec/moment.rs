@@ -121,6 +121,8 @@ pub enum Suffix {
 pub enum OffsetStyle {
     /// `+00:00`
     Colon,
+    /// ` +00:00`, as Sequelize does.
+    Spaced,
     /// `+0000`
     Compact,
     /// `+00`, with minutes only where there are some, as PostgreSQL does.
@@ -221,10 +223,13 @@ impl Suffix {
             Self::Utc => text.push_str(" UTC"),
             Self::Go => text.push_str(" +0000 UTC"),
             Self::Offset { minutes, style } => {
+                if style == OffsetStyle::Spaced {
+                    text.push(' ');
+                }
                 text.push(if minutes < 0 { '-' } else { '+' });
                 let (hour, minute) = (minutes.unsigned_abs() / 60, minutes.unsigned_abs() % 60);
                 text.push_str(&match style {
-                    OffsetStyle::Colon => format!("{hour:02}:{minute:02}"),
+                    OffsetStyle::Colon | OffsetStyle::Spaced => format!("{hour:02}:{minute:02}"),
                     OffsetStyle::Compact => format!("{hour:02}{minute:02}"),
                     OffsetStyle::Hours if minute == 0 => format!("{hour:02}"),
                     OffsetStyle::Hours => format!("{hour:02}:{minute:02}"),
@@ -242,15 +247,23 @@ impl Suffix {
             " +0000 UTC" => return Some(Self::Go),
             _ => {}
         }
+        let (text, is_spaced) = match text.strip_prefix(' ') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let (sign, rest) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
             (Some(rest), _) => (1, rest),
             (_, Some(rest)) => (-1, rest),
             _ => return None,
         };
         let (hours, minutes, style) = match rest.len() {
+            5 if rest.get(2..3)? == ":" => {
+                let style = if is_spaced { OffsetStyle::Spaced } else { OffsetStyle::Colon };
+                (rest.get(..2)?, rest.get(3..)?, style)
+            }
+            _ if is_spaced => return None,
             2 => (rest, "0", OffsetStyle::Hours),
             4 => (rest.get(..2)?, rest.get(2..)?, OffsetStyle::Compact),
-            5 if rest.get(2..3)? == ":" => (rest.get(..2)?, rest.get(3..)?, OffsetStyle::Colon),
             _ => return None,
         };
         let (hours, minutes) = (number(hours)?, number(minutes)?);

@@ -62,6 +62,7 @@ fn moments() -> Vec<Moments> {
         Suffix::Offset { minutes: 0, style: OffsetStyle::Colon },
         Suffix::Offset { minutes: -570, style: OffsetStyle::Compact },
         Suffix::Offset { minutes: 345, style: OffsetStyle::Hours },
+        Suffix::Offset { minutes: 330, style: OffsetStyle::Spaced },
     ];
     let mut all = vec![Moments::Date];
     for clock in Clock::all() {

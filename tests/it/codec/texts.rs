@@ -178,7 +178,7 @@ pub fn moment_z(dice: &mut Dice) -> String {
 }
 
 pub fn moment_offset(dice: &mut Dice) -> String {
-    let suffix = dice.pick(&["+05:30", "+05:30", "+05:30", "-15:59", "+00", "Z", ""]);
+    let suffix = dice.pick(&["+05:30", "+05:30", " +05:30", "-15:59", "+00", "Z", ""]);
     stamped(dice, ' ', suffix)
 }
 
