@@ -99,13 +99,21 @@ pub fn encode_row<'a>(
 ) -> Result<(), (usize, Misfit)> {
     let start = out.len();
     for (position, column) in mapping.columns.iter().enumerate() {
-        if let Err(misfit) = column.pg.encode(column.affinity, value(position), out) {
+        let encoded = column.pg.encode(column.affinity, value(position), out).and_then(|()| {
+            let is_over = ROW_BYTES_MAX < out.len() - start;
+            if is_over { Err(Misfit::RowTooLarge) } else { Ok(()) }
+        });
+        if let Err(misfit) = encoded {
             out.truncate(start);
             return Err((position, misfit));
         }
     }
     Ok(())
 }
+
+/// PostgreSQL ends a session that sends a message of 1 GB, and holds no row of that size in memory
+/// (`MaxAllocSize`); the rest is for headers.
+const ROW_BYTES_MAX: usize = 0x3fff_ffff - (1 << 20);
 
 /// Why a key has no image.
 #[derive(Clone, Copy, Debug, PartialEq)]

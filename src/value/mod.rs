@@ -93,6 +93,9 @@ pub enum Misfit {
     /// PostgreSQL fields end at one gigabyte.
     #[error("value is larger than PostgreSQL's limit of 1 GB")]
     TooLarge,
+    /// With the columns before it, the row is more than one message to the server can hold.
+    #[error("row is larger than PostgreSQL's limit of 1 GB")]
+    RowTooLarge,
     /// The type would hold the value, but not the form it is written in.
     #[error("value is not written in the form of its column")]
     Form,

@@ -457,28 +457,28 @@ fn unique_values_that_wander_during_the_copy_arrive_where_they_are_at_the_end() 
 /// What applications write by themselves, beside what their ORM's migrations expect.
 ///
 /// Knex keeps what `CURRENT_TIMESTAMP` gives and the milliseconds of a JavaScript date in one
-/// column; Sequelize puts a space before the offset; Django and SQLAlchemy write a fraction only
-/// where there is one, and SQLite keeps a decimal without a fraction as an integer.
+/// column; Sequelize puts a space before the offset, and Rails a date before a time; Django and
+/// SQLAlchemy write a fraction only where there is one, and SQLite keeps a decimal without a fraction as an integer.
 #[test]
 fn what_orms_write_into_one_column_arrives_in_the_type_that_they_expect() {
     let pair = Pair::with(
         "create table users (
              id integer primary key autoincrement, sequelize datetime, knex datetime,
-             django datetime, price decimal, data json);
+             django datetime, price decimal, data json, rails time);
          insert into users values (1, '2026-11-28 05:09:55.959 +00:00', '2026-11-28 05:09:55',
-             '2026-11-28 05:09:55', 10.5, '{\"a\": 1}')",
+             '2026-11-28 05:09:55', 10.5, '{\"a\": 1}', '2000-01-01 10:11:12')",
     );
     pair.target().run(
         "create table users (
              id serial primary key, sequelize timestamptz, knex timestamptz,
-             django timestamptz, price numeric(10, 2), data json)",
+             django timestamptz, price numeric(10, 2), data json, rails time)",
     );
     let knex = "[columns.users.knex]\nforms = 'any'";
     let config = |more: &str| format!("mode = 'adopt'\n[defaults]\nzone = 'UTC'\n{more}");
     pair.catch_up(&config("")).expect_code(0);
     pair.write(
         "insert into users values (2, '2026-11-28 05:09:55.000 +00:00', 1700000000123,
-             '2026-11-28 05:09:55.123456', 3, 5)",
+             '2026-11-28 05:09:55.123456', 3, 5, '2000-01-01 10:11:12.500000')",
     );
     pair.catch_up(&config("")).expect_code(0);
     let said = "users [2] knex: integer does not fit timestamp with time zone";
@@ -490,11 +490,13 @@ fn what_orms_write_into_one_column_arrives_in_the_type_that_they_expect() {
     assert_eq!(
         pair.ask(
             "select concat_ws('|', sequelize at time zone 'UTC', knex at time zone 'UTC',
-                    django at time zone 'UTC', price, data) from users order by id"
+                    django at time zone 'UTC', price, rails, data) from users order by id"
         ),
         [
-            "2026-11-28 05:09:55.959|2026-11-28 05:09:55|2026-11-28 05:09:55|10.50|{\"a\": 1}",
-            "2026-11-28 05:09:55|2023-11-14 22:13:20.123|2026-11-28 05:09:55.123456|3.00|5",
+            "2026-11-28 05:09:55.959|2026-11-28 05:09:55|2026-11-28 05:09:55|10.50|10:11:12|\
+             {\"a\": 1}",
+            "2026-11-28 05:09:55|2023-11-14 22:13:20.123|2026-11-28 05:09:55.123456|3.00|\
+             10:11:12.5|5",
         ]
     );
     assert_eq!(pair.quarantine(), [""; 0]);

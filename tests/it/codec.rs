@@ -370,6 +370,7 @@ fn times_and_lengths_are_sent_as_the_server_reads_them() {
     let clock = |fraction| Clock { seconds: Seconds::Always, fraction };
     compare_all(vec![
         Case::new("time", "time_send", Form::Clock(clock(Fraction::Optional(6))), texts::clock),
+        Case::new("time", "time_send", Form::On2000(clock(Fraction::Optional(6))), texts::on_2000),
         Case::new("time(2)", "time_send", Form::Clock(clock(Fraction::Trimmed(0))), texts::clock),
         Case::new(
             "interval",

@@ -37,6 +37,7 @@ mod overrides;
 mod quarantine;
 mod restless;
 mod roles;
+mod soup;
 
 mod harm;
 

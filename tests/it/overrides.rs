@@ -1,13 +1,11 @@
 //! Types that the configuration sets: from the file to the rows, live, and what does not fit.
 
-use std::path::PathBuf;
-
 use rusqlite::Connection;
 
-use crate::judge;
-use crate::server::{Database, Target};
-use crate::support::scene::{await_on_target, await_step};
-use crate::support::sidecar::{Ended, LIMIT, Launch, Sidecar, status};
+use crate::server::Target;
+use crate::support::pair::Pair;
+use crate::support::scene::await_on_target;
+use crate::support::sidecar::{LIMIT, Launch, status};
 
 /// What Django leaves in SQLite, by hand.
 const TABLES: &str = "
@@ -55,66 +53,6 @@ const CONFIG: &str = r#"
     [types]
     integer = "integer"
 "#;
-
-struct Pair {
-    directory: tempfile::TempDir,
-    database: Database,
-}
-
-impl Pair {
-    fn with(tables: &str) -> Self {
-        let directory = tempfile::tempdir().expect("the temporary directory is writable");
-        let pair = Self { directory, database: Database::create() };
-        pair.write(&format!("pragma journal_mode = wal; {tables}"));
-        pair
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("app.db")
-    }
-
-    fn write(&self, sql: &str) {
-        let connection = Connection::open(self.file()).expect("open the source");
-        connection.busy_timeout(LIMIT).expect("set the busy timeout");
-        connection.execute_batch(sql).expect("the statements are valid");
-    }
-
-    fn launch(&self, config: &str) -> Launch {
-        let path = self.directory.path().join("lite2pg.toml");
-        std::fs::write(&path, config).expect("the directory is ours");
-        Launch::run(&self.file(), &self.database.url).arg("--config").arg(path)
-    }
-
-    fn catch_up(&self, config: &str) -> Ended {
-        self.launch(config).arg("--until-caught-up").finish()
-    }
-
-    fn target(&self) -> Target {
-        Target::connect(&self.database.url)
-    }
-
-    /// The first column of a query's rows.
-    fn ask(&self, sql: &str) -> Vec<String> {
-        let rows = self.target().query(sql);
-        rows.into_iter().map(|row| row[0].clone().unwrap_or_else(|| "null".into())).collect()
-    }
-
-    fn quarantine(&self) -> Vec<String> {
-        self.ask(
-            "select t.name || ' ' || q.key::text || ' ' || q.column_name || ': ' || q.reason
-               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id order by 1",
-        )
-    }
-
-    fn await_step(&self, sidecar: &mut Sidecar) {
-        await_step(sidecar, &self.file(), &self.database.url);
-    }
-
-    fn assert_equal(&self) {
-        judge::compare(&self.file(), &self.database.url, "public")
-            .unwrap_or_else(|found| panic!("{found}"));
-    }
-}
 
 const COLUMN_TYPES: &str = "select c.relname || '.' || a.attname || ' ' ||
             format_type(a.atttypid, a.atttypmod)
@@ -167,7 +105,7 @@ fn the_target_has_the_types_that_were_set_and_every_value_in_them() {
 #[test]
 fn changes_of_columns_with_a_set_type_arrive_while_streaming() {
     let pair = Pair::with(TABLES);
-    let mut sidecar = pair.launch(CONFIG).start();
+    let mut sidecar = pair.call("run", CONFIG).start();
     let is_streaming = || {
         let rows = Target::try_connect(&pair.database.url).ok()?;
         let rows = rows.try_query("select phase from lite2pg.position").ok()?;
@@ -216,7 +154,7 @@ fn changes_of_columns_with_a_set_type_arrive_while_streaming() {
 fn a_value_that_does_not_fit_a_set_type_is_set_aside_with_its_column_and_heals() {
     let pair = Pair::with(TABLES);
     pair.write("update account set is_active = 2 where id = 2");
-    let mut sidecar = pair.launch(CONFIG).start();
+    let mut sidecar = pair.call("run", CONFIG).start();
     let target = || Target::try_connect(&pair.database.url).ok();
     let is_aside = || {
         let rows = target()?.try_query("select count(*) from lite2pg.quarantine").ok()?;
@@ -338,7 +276,7 @@ fn a_loss_that_was_chosen_is_told_at_every_start_and_in_status() {
     assert!(second.stderr.contains(said), "{}", second.stderr);
     let told = status(&pair.file(), &pair.database.url).to_string();
     assert!(told.contains(said), "{told}");
-    let path = pair.directory.path().join("lite2pg.toml");
+    let path = pair.directory().join("lite2pg.toml");
     let schema = Launch::new("schema").arg("--source").arg(pair.file()).arg("--config").arg(path);
     let schema = schema.finish().expect_code(0);
     assert!(schema.stdout.contains(said), "{}", schema.stdout);
@@ -425,7 +363,7 @@ fn what_assess_writes_is_taken_and_every_value_arrives_in_those_types() {
                 1600000000 + i, 'name ' || i
            from n",
     );
-    let written = pair.directory.path().join("types.toml");
+    let written = pair.directory().join("types.toml");
     Launch::new("assess")
         .arg("--source")
         .arg(pair.file())
@@ -504,7 +442,7 @@ fn what_assess_writes_is_taken_and_every_value_arrives_in_those_types() {
 fn assess_judges_by_the_types_that_the_configuration_sets() {
     let pair = Pair::with(TABLES);
     pair.write("update account set is_active = 2 where id = 2");
-    let path = pair.directory.path().join("lite2pg.toml");
+    let path = pair.directory().join("lite2pg.toml");
     std::fs::write(&path, CONFIG).expect("the directory is ours");
     let assess = || {
         let launch = Launch::new("assess").arg("--source").arg(pair.file());
@@ -519,7 +457,7 @@ fn assess_judges_by_the_types_that_the_configuration_sets() {
     assert_eq!(active["misfits"][0]["what"], "integer is no boolean");
     assert_eq!(active["misfits"][0]["keys"][0], "2");
     assert_eq!(columns[6]["proposal"]["lossy"], "jsonb stores the value, not the text");
-    let written = pair.directory.path().join("types.toml");
+    let written = pair.directory().join("types.toml");
     assess().arg("--write-overrides").arg(&written).finish();
     let settings = std::fs::read_to_string(&written).expect("it was written");
     assert!(!settings.contains("is_active"), "what is set is not written again: {settings}");
@@ -540,7 +478,7 @@ fn a_crash_in_the_copy_of_set_types_loses_and_doubles_nothing() {
         at = 'timestamptz'
         flag = 'boolean'";
     for passing in [1, 2] {
-        let launch = pair.launch(config).arg("--until-caught-up");
+        let launch = pair.call("run", config).arg("--until-caught-up");
         let ended = launch.dying_at("copy-chunk-committed", passing).finish();
         assert!(ended.was_killed(), "{}", ended.stderr);
     }

@@ -38,6 +38,8 @@ pub enum Form {
     },
     /// A length of time as a moment after 1970-01-01 00:00:00.
     SinceEpoch(Clock),
+    /// A time of day behind the date 2000-01-01, as Rails writes it.
+    On2000(Clock),
     /// A UUID.
     Uuid(UuidForm),
     /// A hardware address.

@@ -216,7 +216,7 @@ fn rank(form: &Form) -> usize {
             2 * clock_rank(*clock) + usize::from(is_long)
         }
         Form::Moment(Moments::Date) => 0,
-        Form::Clock(clock) | Form::SinceEpoch(clock) => clock_rank(*clock),
+        Form::Clock(clock) | Form::On2000(clock) | Form::SinceEpoch(clock) => clock_rank(*clock),
         Form::Words(words) => Words::all().position(|other| other == *words).unwrap_or(99),
         Form::Uuid(UuidForm::Blob) => 0,
         Form::Uuid(
@@ -272,7 +272,10 @@ fn proposals(kind: &Kind, value: Storage<'_>) -> Vec<Form> {
         Kind::Bytea => vec![Form::Blob, Form::Text],
         Kind::Date | Kind::Timestamp(_) | Kind::Timestamptz(_) => moments(value, text),
         Kind::Time(_) => match text {
-            Some(text) => clocks(text).map(Form::Clock).collect(),
+            Some(text) => match text.strip_prefix("2000-01-01 ") {
+                Some(time) => clocks(time).map(Form::On2000).collect(),
+                None => clocks(text).map(Form::Clock).collect(),
+            },
             None => lengths(value),
         },
         Kind::Interval(_) => match text {
@@ -509,6 +512,7 @@ mod tests {
         assert_eq!(form("numeric(12,2)", &["1.5", "2"]), Form::Number(Digits::Trimmed));
         assert_eq!(form("numeric(12,2)", &["1.50", "2.00"]), Form::Number(Digits::Text));
         assert_eq!(form("time", &["12:30:00"]), Form::Clock(Clock::PLAIN));
+        assert_eq!(form("time", &["2000-01-01 12:30:00"]), Form::On2000(Clock::PLAIN));
         assert_eq!(
             form("interval", &["1970-01-01 00:00:01.518823"]),
             Form::SinceEpoch(Clock { seconds: Seconds::Always, fraction: Fraction::Fixed(6) })

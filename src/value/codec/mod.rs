@@ -441,7 +441,7 @@ fn takes(kind: &Kind, form: &Form) -> bool {
         | (Kind::Json | Kind::Jsonb, Form::Json { .. })
         | (Kind::Jsonb, Form::Tagged)
         | (Kind::Macaddr | Kind::Macaddr8, Form::Mac { .. })
-        | (Kind::Time(_), Form::Clock(_) | Form::Elapsed { .. })
+        | (Kind::Time(_), Form::Clock(_) | Form::On2000(_) | Form::Elapsed { .. })
         | (Kind::Interval(_), Form::SinceEpoch(_) | Form::Elapsed { .. }) => true,
         (Kind::Date | Kind::Timestamp(_) | Kind::Timestamptz(_), Form::Moment(moments)) => {
             !matches!(moments, Moments::Julian(Digits::Text | Digits::Trimmed))

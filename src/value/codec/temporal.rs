@@ -44,6 +44,11 @@ pub(super) fn get(kind: &Kind, form: &Form, zone: Option<&Zone>, bytes: &[u8]) -
             clock.write(i128::from(word(bytes)?), &mut text)?;
             Some(Owned::Text(text.into()))
         }
+        (Kind::Time(_), Form::On2000(clock)) => {
+            let mut text = format!("{DAY_OF_TIMES} ");
+            clock.write(i128::from(word(bytes)?), &mut text)?;
+            Some(Owned::Text(text.into()))
+        }
         (Kind::Time(_), Form::Elapsed { unit, digits }) => {
             elapsed::of_micros(i128::from(word(bytes)?), *unit, *digits)
         }
@@ -82,6 +87,15 @@ pub(super) fn get(kind: &Kind, form: &Form, zone: Option<&Zone>, bytes: &[u8]) -
         }
         _ => None,
     }
+}
+
+/// The date that Rails puts before times of day.
+const DAY_OF_TIMES: &str = "2000-01-01";
+
+/// Reads a time of day, with or without the date that some put before it.
+pub(super) fn read_time(text: &str) -> Option<moment::ReadClock> {
+    let dated = text.strip_prefix(DAY_OF_TIMES).and_then(|rest| rest.strip_prefix(' '));
+    moment::read_clock(dated.unwrap_or(text))
 }
 
 /// `1970-01-01 00:00:01.518823`.
@@ -133,7 +147,7 @@ fn put_time(
 ) -> Result<Fate, Misfit> {
     let pg = Kind::Time(6).plain();
     let text = plain_text(value, pg);
-    let micros = match (text.map(moment::read_clock), form) {
+    let micros = match (text.map(read_time), form) {
         (Ok(Some(clock)), _) => {
             judge_reading(clock.is_leap, clock.is_rounded, judge, pg)?;
             clock.micros

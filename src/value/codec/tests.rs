@@ -86,6 +86,7 @@ fn forms() -> Vec<Form> {
     all.extend(Words::all().map(Form::Words));
     all.extend(moments().into_iter().map(Form::Moment));
     all.extend(Clock::all().map(Form::Clock));
+    all.extend(Clock::all().map(Form::On2000));
     all.extend(Clock::all().map(Form::SinceEpoch));
     for digits in ALL_DIGITS {
         all.extend(UNITS.map(|unit| Form::Elapsed { unit, digits }));

@@ -155,6 +155,10 @@ pub fn clock(dice: &mut Dice) -> String {
     damaged(dice, text)
 }
 
+pub fn on_2000(dice: &mut Dice) -> String {
+    format!("2000-01-01 {}", clock(dice))
+}
+
 fn stamped(dice: &mut Dice, separator: char, suffix: &str) -> String {
     let date = if dice.percent(80) {
         let (year, month) = (1 + dice.below(3000), 1 + dice.below(12));

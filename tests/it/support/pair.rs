@@ -1,6 +1,6 @@
 //! A file that statements made, and an empty database beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -23,6 +23,11 @@ impl Pair {
         let pair = Self { directory, database: Database::create() };
         pair.write(&format!("pragma journal_mode = wal; {sql}"));
         pair
+    }
+
+    /// Where the source is, and whatever is of this test.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The source.
