@@ -572,34 +572,12 @@ impl Pair<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Affinity, Column};
+    use crate::table::plain;
     use crate::value::codec::kind::Kind;
 
     fn table(name: &str, columns: &[&str]) -> Table {
-        let column = |name: &&str| Column {
-            name: (*name).into(),
-            declared: "TEXT".into(),
-            affinity: Affinity::Text,
-            not_null: false,
-            default: None,
-            collation: "BINARY".into(),
-            generated: None,
-        };
-        Table {
-            name: name.into(),
-            sql: String::new(),
-            columns: columns.iter().map(column).collect(),
-            key: Key::Columns(vec![0]),
-            primary_key: vec![0],
-            rowid_alias: None,
-            rowid_name: Some("rowid"),
-            without_rowid: false,
-            strict: false,
-            autoincrement: false,
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-        }
+        let columns = columns.iter().map(|name| plain::column(name, "TEXT")).collect();
+        plain::table(name, columns, Key::Columns(vec![0]))
     }
 
     fn existing(name: &str, columns: &[&str]) -> Existing {

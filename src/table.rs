@@ -291,6 +291,49 @@ impl Table {
     }
 }
 
+/// Plain ones for tests, to be changed where a test needs it.
+#[cfg(test)]
+pub mod plain {
+    use super::{Affinity, Column, Key, Table};
+
+    /// A column that may hold anything.
+    pub fn column(name: &str, declared: &str) -> Column {
+        Column {
+            name: name.into(),
+            declared: declared.into(),
+            affinity: Affinity::of(declared),
+            not_null: false,
+            default: None,
+            collation: "BINARY".into(),
+            generated: None,
+        }
+    }
+
+    /// A rowid table without indexes and constraints but its key.
+    pub fn table(name: &str, columns: Vec<Column>, key: Key) -> Table {
+        let (rowid_alias, primary_key) = match &key {
+            Key::RowidAlias(column) => (Some(*column), vec![*column]),
+            Key::Columns(columns) => (None, columns.clone()),
+            Key::HiddenRowid => (None, Vec::new()),
+        };
+        Table {
+            name: name.into(),
+            sql: String::new(),
+            columns,
+            key,
+            primary_key,
+            rowid_alias,
+            rowid_name: Some("rowid"),
+            without_rowid: false,
+            strict: false,
+            autoincrement: false,
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -850,34 +850,12 @@ fn declared_precision(declared: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
     use crate::assess::profile::RowKey;
+    use crate::table::{Key, plain};
     use crate::value::Owned;
     use proptest::prelude::*;
 
     fn table(declared: &str) -> Table {
-        let column = Column {
-            name: "c".to_owned(),
-            declared: declared.to_owned(),
-            affinity: Affinity::of(declared),
-            not_null: false,
-            default: None,
-            collation: "BINARY".to_owned(),
-            generated: None,
-        };
-        Table {
-            name: "t".to_owned(),
-            sql: String::new(),
-            columns: vec![column],
-            key: crate::table::Key::HiddenRowid,
-            primary_key: Vec::new(),
-            rowid_alias: None,
-            rowid_name: Some("rowid"),
-            without_rowid: false,
-            strict: false,
-            autoincrement: false,
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-        }
+        plain::table("t", vec![plain::column("c", declared)], Key::HiddenRowid)
     }
 
     fn value() -> impl Strategy<Value = Owned> {

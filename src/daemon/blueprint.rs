@@ -85,13 +85,7 @@ impl Blueprint {
             return Some(Mapping { is_adopted: true, ..mapping });
         }
         let made = self.made(table)?;
-        let travelling = made
-            .columns
-            .iter()
-            .filter(|column| !column.computed)
-            .map(|column| (column.source, column.name.clone(), column.pg.clone()))
-            .collect();
-        Some(Mapping::new(id, table.clone(), made.name.clone(), travelling))
+        Some(Mapping::new(id, table.clone(), made.name.clone(), made.travelling()))
     }
 
     /// The DDL of a table that lite2pg makes.

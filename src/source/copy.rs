@@ -20,7 +20,7 @@ use crate::change::{Place, Position};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::table::{Ident, Key, Table};
-use crate::value::{Owned, PgType, Seen, Storage};
+use crate::value::{Misfit, Owned, PgType, Seen, Storage};
 
 /// A stretch of one table that is copied in order.
 #[derive(Clone, Debug)]
@@ -442,7 +442,10 @@ fn widening(
         |position| row.get_ref(position).map_or(crate::value::Storage::Null, storage),
         &mut scratch,
     );
-    let Err((position, _)) = refused else { return Ok(None) };
+    let Err((position, misfit)) = refused else { return Ok(None) };
+    if misfit == Misfit::RowTooLarge {
+        return Ok(None);
+    }
     let column = &mapping.columns[position];
     let crate::mapping::From::Column(index) = column.from else { return Ok(None) };
     let value = storage(row.get_ref(position).map_err(Error::sqlite("read a chunk"))?);

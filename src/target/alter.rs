@@ -188,39 +188,14 @@ pub async fn in_the_way(
 mod tests {
     use super::*;
     use crate::change::TableId;
+    use crate::table::plain::{self, column};
     use crate::table::{Affinity, Column, Generated, Key, Table};
     use crate::target::build::shape;
     use crate::target::ddl::{Request, plan};
     use crate::value::PgType;
 
-    fn column(name: &str, declared: &str) -> Column {
-        Column {
-            name: name.into(),
-            declared: declared.into(),
-            affinity: Affinity::of(declared),
-            not_null: false,
-            default: None,
-            collation: "BINARY".into(),
-            generated: None,
-        }
-    }
-
     fn table(columns: Vec<Column>) -> Table {
-        Table {
-            name: "t".into(),
-            sql: String::new(),
-            columns,
-            key: Key::RowidAlias(0),
-            primary_key: vec![0],
-            rowid_alias: Some(0),
-            rowid_name: Some("rowid"),
-            without_rowid: false,
-            strict: false,
-            autoincrement: false,
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-        }
+        plain::table("t", columns, Key::RowidAlias(0))
     }
 
     fn plan_of(table: &Table) -> (Mapping, TableDdl) {
@@ -232,13 +207,7 @@ mod tests {
         let tables = std::slice::from_ref(table);
         let request = Request { schema: "app", tables, views: &[], utf8: true, types: &types };
         let made = plan(&request).tables.remove(0);
-        let travelling = made
-            .columns
-            .iter()
-            .filter(|column| !column.computed)
-            .map(|column| (column.source, column.name.clone(), column.pg.clone()))
-            .collect();
-        (Mapping::new(TableId(1), table.clone(), "t".into(), travelling), made)
+        (Mapping::new(TableId(1), table.clone(), "t".into(), made.travelling()), made)
     }
 
     fn change(before: Vec<Column>, after: Vec<Column>) -> Change {

@@ -120,6 +120,14 @@ pub struct TableDdl {
     pub checks: Vec<NamedSql>,
 }
 
+impl TableDdl {
+    /// The columns whose values travel: position in the source, name on the target, type.
+    pub fn travelling(&self) -> Vec<(usize, String, ColumnType)> {
+        let columns = self.columns.iter().filter(|column| !column.computed);
+        columns.map(|column| (column.source, column.name.clone(), column.pg.clone())).collect()
+    }
+}
+
 /// What a note says of its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -971,45 +979,8 @@ impl<'a> Planner<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::plain::{column, table};
     use crate::table::{Affinity, Check, Generated};
-
-    fn column(name: &str, declared: &str) -> Column {
-        Column {
-            name: name.into(),
-            declared: declared.into(),
-            affinity: Affinity::of(declared),
-            not_null: false,
-            default: None,
-            collation: "BINARY".into(),
-            generated: None,
-        }
-    }
-
-    fn table(name: &str, columns: Vec<Column>, key: Key) -> Table {
-        let primary_key = match &key {
-            Key::RowidAlias(column) => vec![*column],
-            Key::Columns(columns) => columns.clone(),
-            Key::HiddenRowid => Vec::new(),
-        };
-        Table {
-            name: name.into(),
-            sql: String::new(),
-            columns,
-            rowid_alias: match key {
-                Key::RowidAlias(column) => Some(column),
-                _ => None,
-            },
-            key,
-            primary_key,
-            rowid_name: Some("rowid"),
-            without_rowid: false,
-            strict: false,
-            autoincrement: false,
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            checks: Vec::new(),
-        }
-    }
 
     fn index(name: &str, origin: IndexOrigin, columns: &[(usize, &str)]) -> Index {
         Index {

@@ -83,7 +83,8 @@ impl Seen {
             PgType::Numeric => (self.integer, self.real) = (true, true),
             PgType::Text => self.text = true,
             PgType::Bytea => self.blob = true,
-            PgType::Jsonb => {}
+            // It holds every class: what it refuses is too large, or no text of PostgreSQL's.
+            PgType::Jsonb => return None,
         }
         let holds = |wider: PgType| {
             let encoded: Result<(), Misfit> = wider.encode(affinity, value, &mut Vec::new());
@@ -185,6 +186,8 @@ mod tests {
         assert_eq!(widened(Storage::Blob(b"x"), PgType::Text, ""), Some(PgType::Jsonb));
         assert_eq!(widened(Storage::Real(5.0), PgType::Numeric, ""), Some(PgType::Jsonb));
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Jsonb, ""), None);
+        // What jsonb does not hold is too large for it; the classes that it holds would be lost.
+        assert_eq!(widened(Storage::Blob(b"x"), PgType::Jsonb, ""), None);
         assert_eq!(widened(Storage::Text(b"a\0"), PgType::Text, "TEXT"), None);
     }
 }

@@ -457,8 +457,8 @@ fn unique_values_that_wander_during_the_copy_arrive_where_they_are_at_the_end() 
 /// What applications write by themselves, beside what their ORM's migrations expect.
 ///
 /// Knex keeps what `CURRENT_TIMESTAMP` gives and the milliseconds of a JavaScript date in one
-/// column; Sequelize puts a space before the offset, and Rails a date before a time; Django and
-/// SQLAlchemy write a fraction only where there is one, and SQLite keeps a decimal without a fraction as an integer.
+/// column; Sequelize puts a space before the offset, and Rails a date before a time; Django writes
+/// a fraction only where there is one, and SQLite keeps a decimal without one as an integer.
 #[test]
 fn what_orms_write_into_one_column_arrives_in_the_type_that_they_expect() {
     let pair = Pair::with(

@@ -152,13 +152,17 @@ pub fn head(file: &Path) -> i64 {
     source.query_row(sql, [], |row| row.get(0)).expect("there is a changelog")
 }
 
+/// Whether everything that is in the file is on the target.
+pub fn is_in_step(file: &Path, url: &str) -> Option<()> {
+    let (applied, is_consistent) = applied(url)?;
+    (is_consistent && applied == head(file)).then_some(())
+}
+
 /// Waits until everything that is in the file is on the target.
 pub fn await_step(sidecar: &mut Sidecar, file: &Path, url: &str) {
-    let is_in_step = || {
-        let (applied, is_consistent) = applied(url)?;
-        (is_consistent && applied == head(file)).then_some(())
-    };
-    sidecar.until(is_in_step).unwrap_or_else(|| panic!("it ended:\n{}", sidecar.stderr()));
+    sidecar
+        .until(|| is_in_step(file, url))
+        .unwrap_or_else(|| panic!("it ended:\n{}", sidecar.stderr()));
 }
 
 /// Fails the test with the differences, if the judge finds any.

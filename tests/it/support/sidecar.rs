@@ -216,8 +216,17 @@ impl Sidecar {
 
     /// Waits until it ended or `is_reached` gives something; fails the test after [`LIMIT`].
     /// `None` means that it ended.
-    pub fn until<T>(&mut self, mut is_reached: impl FnMut() -> Option<T>) -> Option<T> {
-        let outcome = wait_until(LIMIT, || {
+    pub fn until<T>(&mut self, is_reached: impl FnMut() -> Option<T>) -> Option<T> {
+        self.until_within(LIMIT, is_reached)
+    }
+
+    /// The same with a limit of its own.
+    pub fn until_within<T>(
+        &mut self,
+        limit: Duration,
+        mut is_reached: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let outcome = wait_until(limit, || {
             let is_running = self.is_running();
             match is_reached() {
                 Some(value) => Some(Some(value)),
@@ -225,7 +234,7 @@ impl Sidecar {
                 None => Some(None),
             }
         });
-        outcome.unwrap_or_else(|| panic!("nothing happened in {LIMIT:?}:\n{}", self.stderr()))
+        outcome.unwrap_or_else(|| panic!("nothing happened in {limit:?}:\n{}", self.stderr()))
     }
 
     /// Asks it to stop, as an operator would, and waits for its end.
