@@ -57,6 +57,10 @@ pub enum Command {
     Status(StatusArgs),
     /// List the rows that the target cannot hold, or try them again.
     Quarantine(QuarantineArgs),
+    /// Compare both sides row by row, while the application writes and replay goes on.
+    Verify(VerifyArgs),
+    /// Find the rows that differ, and have replay make them right.
+    Repair(RepairArgs),
     /// Watch it work: a small database, a writer, a private PostgreSQL, a comparison at the end.
     Demo(DemoArgs),
     /// The demo's writer.
@@ -244,6 +248,61 @@ pub struct QuarantineArgs {
     /// running that happens at once, otherwise with the next `lite2pg run`.
     #[arg(long, conflicts_with_all = ["all", "json"])]
     pub retry: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 every row of every table is equal · 1 something differs, or rows \
+    are in quarantine · 2 wrong usage · 3 not everything could be compared · 4 lineage stop."
+)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Only this table.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Bring every row home from PostgreSQL and compare it value by value, not only a share of
+    /// large tables.
+    #[arg(long)]
+    pub full: bool,
+    /// Show what both sides hold in the columns that differ. Values may be personal data.
+    #[arg(long)]
+    pub show_values: bool,
+    /// List every row that differs, not only the first 100.
+    #[arg(long)]
+    pub all: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `repair`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 both sides are equal now · 1 they are not · 2 wrong usage · 3 not \
+    everything could be compared · 4 lineage stop."
+)]
+pub struct RepairArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Only this table.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Only say which rows differ.
+    #[arg(long)]
+    pub dry_run: bool,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::assess::outcome::Verdict;
 use crate::cli::{
-    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RunArgs, SchemaArgs, SourceArgs,
-    StatusArgs, TargetArgs,
+    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RepairArgs, RunArgs, SchemaArgs,
+    SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
@@ -18,7 +18,7 @@ use crate::source::{Source, triggers};
 use crate::target::conninfo::{self, ConnInfo};
 use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect};
-use crate::{assess, demo, quarantine, report, status, terminal};
+use crate::{assess, demo, quarantine, report, status, terminal, verify};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
 pub async fn execute(cli: Cli) -> Result<Exit, Report> {
@@ -32,6 +32,8 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
         Command::Run(args) => run(&file, args).await,
         Command::Status(args) => show_status(&file, args).await,
         Command::Quarantine(args) => show_quarantine(&file, args).await,
+        Command::Verify(args) => compare(&file, args).await,
+        Command::Repair(args) => repair(&file, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::DemoWriter(args) => demo::writer::write(&args),
     }
@@ -318,6 +320,57 @@ async fn show_quarantine(file: &File, args: QuarantineArgs) -> Result<Exit, Repo
         print(&report::quarantine(&found))?;
     }
     Ok(if found.quarantined == 0 { Exit::Yes } else { Exit::No })
+}
+
+async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    let schema = file.target_schema(&args.target);
+    let overrides = file.overrides(false)?;
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
+    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let scope = verify::Scope {
+        table: args.table,
+        is_full: args.full,
+        shows_values: args.show_values,
+        lists_all: args.all,
+    };
+    let outcome = verify::verify(&config, scope).await;
+    release(cluster).await?;
+    let verdict = outcome?;
+    if args.json {
+        print_json(&verdict)?;
+    } else {
+        print(&report::verdict(&verdict))?;
+    }
+    Ok(exit_of(verdict.verdict))
+}
+
+async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    let schema = file.target_schema(&args.target);
+    let overrides = file.overrides(false)?;
+    let (target, cluster) =
+        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
+    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let scope = verify::Scope { table: args.table, ..verify::Scope::default() };
+    let outcome = verify::repair(&config, scope, args.dry_run).await;
+    release(cluster).await?;
+    let repaired = outcome?;
+    if args.json {
+        print_json(&repaired)?;
+    } else {
+        print(&report::repaired(&repaired))?;
+    }
+    Ok(exit_of(repaired.after.verdict))
+}
+
+fn exit_of(verdict: verify::Outcome) -> Exit {
+    match verdict {
+        verify::Outcome::Pass => Exit::Yes,
+        verify::Outcome::Fail => Exit::No,
+        verify::Outcome::Incomplete => Exit::Unknown,
+    }
 }
 
 async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {

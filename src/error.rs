@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::target::conninfo::Remedy;
-use crate::{daemon, source, target};
+use crate::{daemon, source, target, verify};
 
 /// What the program tells its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,22 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
+}
+
+impl From<verify::Error> for Report {
+    fn from(error: verify::Error) -> Self {
+        let hint = match error {
+            verify::Error::Daemon(error) => return error.into(),
+            verify::Error::NothingThere => "`lite2pg run` copies the file and keeps it in step.",
+            verify::Error::Copying => "`lite2pg status` says how far it is.",
+            verify::Error::NoTable { .. } => "`lite2pg status` lists the tables.",
+        };
+        let exit = match error {
+            verify::Error::NoTable { .. } => Exit::Usage,
+            _ => Exit::Unknown,
+        };
+        Self::new(exit, error.to_string()).hint(hint)
+    }
 }
 
 impl From<daemon::Error> for Report {

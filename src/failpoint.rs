@@ -102,6 +102,22 @@ pub fn hit(name: &'static str) {
 #[inline]
 pub fn hit(_name: &'static str) {}
 
+/// The integer that `LITE2PG_BEND` names is encoded as the next one: a mistake of the encoder, made
+/// on purpose, to see that it is found.
+#[cfg(feature = "failpoints")]
+pub fn bent(integer: i64) -> i64 {
+    static BENT: std::sync::OnceLock<Option<i64>> = std::sync::OnceLock::new();
+    let bent = BENT.get_or_init(|| std::env::var("LITE2PG_BEND").ok()?.parse().ok());
+    if *bent == Some(integer) { integer + 1 } else { integer }
+}
+
+/// Itself, in a build without failpoints.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn bent(integer: i64) -> i64 {
+    integer
+}
+
 /// Reads `FAILPOINTS`; the points are armed while the result lives.
 #[cfg(feature = "failpoints")]
 pub fn scenario() -> fail::FailScenario<'static> {

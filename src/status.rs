@@ -84,6 +84,8 @@ pub struct TableStatus {
     pub quarantined: i64,
     /// Why it is stopped.
     pub reason: Option<String>,
+    /// When it was last compared, and what came of it; `null` if never.
+    pub proven: Option<ledger::Proof>,
 }
 
 /// The way back.
@@ -176,11 +178,14 @@ async fn read_target(
 ) -> Result<(), target::Error> {
     let doing = "read the state of the target";
     let quarantined = ledger::quarantined(client).await?;
+    let mut last = ledger::last_verified(client).await?;
+    (status.last_verify, status.drift_rows) = (last.at.take(), last.drift_rows);
     for table in ledger::tables(client).await? {
         let rows = ledger::count_rows(client, target_schema, &table.target).await?;
         let KnownTable { id, name, state, reason, .. } = table;
         let quarantined = quarantined.get(&id).copied().unwrap_or(0);
-        status.tables.push(TableStatus { name, state, rows, quarantined, reason });
+        let proven = last.tables.remove(&name);
+        status.tables.push(TableStatus { name, state, rows, quarantined, reason, proven });
     }
     status.quarantined = quarantined.values().sum();
     let incidents = client
@@ -286,6 +291,12 @@ impl Status {
                 rows => format!(", {rows} in quarantine"),
             };
             writeln!(text, "  {name:<width$}  {:<9}  {:>12} rows{aside}", table.state, table.rows)
+                .expect("writing to a string cannot fail");
+        }
+        if let (Some(at), Some(rows)) = (&self.last_verify, self.drift_rows) {
+            let found = if rows == 0 { "no row" } else { "rows" };
+            let count = if rows == 0 { String::new() } else { format!("{rows} ") };
+            writeln!(text, "  both sides were compared at {at}: {count}{found} differed")
                 .expect("writing to a string cannot fail");
         }
         if 0 < self.quarantined {

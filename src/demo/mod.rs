@@ -166,12 +166,10 @@ impl Stage {
         watched?;
         ended?;
         self.screen.wait_for("comparing both sides row by row");
-        let source = observer.source.clone();
-        let client = observer.client().await?;
-        let plan = daemon::blueprint::plan_in_force(&source, client, &config).await?;
-        let comparison = verify::compare_at_rest(&source, client, &schema, plan.into()).await?;
+        let scope = verify::Scope { is_full: true, ..verify::Scope::default() };
+        let verdict = verify::verify(&config, scope).await?;
         self.screen.end();
-        self.conclude(&writer.tally, &observer.seen, &comparison)
+        self.conclude(&writer.tally, &observer.seen, &verdict)
     }
 
     /// Says what is where.
@@ -249,7 +247,7 @@ impl Stage {
         &self,
         tally: &Tally,
         seen: &Seen,
-        comparison: &verify::Comparison,
+        verdict: &verify::Verdict,
     ) -> Result<Exit, Report> {
         let busy = match tally.busy {
             0 => String::new(),
@@ -269,7 +267,7 @@ impl Stage {
                 None => format!("all of {}", grouped(seen.sums)),
                 Some(_) => format!("NOT ALL of {}", grouped(seen.sums)),
             },
-            screen::comparison(comparison),
+            screen::comparison(verdict),
         ))?;
         if let Some(sum) = seen.wrong_sum {
             print(&format!(
@@ -277,15 +275,15 @@ impl Stage {
                 shop::MONEY_CENTS
             ))?;
         }
-        if comparison.is_equal() {
+        if verdict.verdict == verify::Outcome::Pass {
             print(&format!(
                 "EQUAL: {} in {} tables are the same on both sides.\n",
-                counted(comparison.rows(), "row"),
-                comparison.tables.len()
+                counted(verdict.rows(), "row"),
+                verdict.tables.len()
             ))?;
             return Ok(if seen.wrong_sum.is_none() { Exit::Yes } else { Exit::No });
         }
-        let different: Vec<&str> = comparison
+        let different: Vec<&str> = verdict
             .tables
             .iter()
             .filter(|table| !table.is_equal())

@@ -10,7 +10,7 @@ use super::observe::Reading;
 use super::writer::Tally;
 use crate::target::ledger::Phase;
 use crate::terminal;
-use crate::verify::{Comparison, TableComparison};
+use crate::verify::{TableVerdict, Verdict};
 
 /// How often a line tells of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -149,11 +149,11 @@ pub(super) fn kinds(tally: &Tally) -> String {
 }
 
 /// Both sides, table by table.
-pub(super) fn comparison(comparison: &Comparison) -> String {
+pub(super) fn comparison(comparison: &Verdict) -> String {
     let width = comparison.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
     let mut text = format!("  {:<width$}  {:>10}  {:>10}\n", "table", "SQLite", "PostgreSQL");
     for table in &comparison.tables {
-        let TableComparison { name, rows_source, rows_target, .. } = table;
+        let TableVerdict { name, rows_source, rows_target, .. } = table;
         writeln!(
             text,
             "  {name:<width$}  {:>10}  {:>10}  {}",
@@ -166,8 +166,8 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
     text
 }
 
-fn verdict(table: &TableComparison) -> String {
-    let TableComparison { missing, extra, mismatched, .. } = *table;
+fn verdict(table: &TableVerdict) -> String {
+    let TableVerdict { missing, extra, mismatched, .. } = *table;
     let found: Vec<String> = [(missing, "missing"), (extra, "too many"), (mismatched, "different")]
         .into_iter()
         .filter(|(count, _)| *count != 0)
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn a_table_that_differs_says_how() {
-        let table = TableComparison { missing: 1, mismatched: 20, ..TableComparison::default() };
+        let table = TableVerdict { missing: 1, mismatched: 20, ..TableVerdict::default() };
         assert_eq!(verdict(&table), "NOT EQUAL: 1 row missing, 20 rows different");
-        assert_eq!(verdict(&TableComparison::default()), "equal");
+        assert_eq!(verdict(&TableVerdict::default()), "equal");
     }
 }

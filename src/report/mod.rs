@@ -7,12 +7,14 @@
 mod adoption;
 mod html;
 mod quarantine;
+mod verify;
 
 use std::fmt::Write as _;
 
 pub use adoption::adoption;
 pub use html::html;
 pub use quarantine::quarantine;
+pub use verify::{repaired, verdict};
 
 use crate::assess::outcome::{Assessment, ColumnReport, Finding, Severity, TableReport, Verdict};
 use crate::assess::proposal::{Proposal, Setting, grouped};

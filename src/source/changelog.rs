@@ -309,6 +309,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a table of this name travels.
+    pub fn has(&self, table: &str) -> bool {
+        self.mappings.iter().any(|mapping| mapping.table.name == table)
+    }
+
     /// Prepares the statements that read a row by its key.
     pub fn new(mappings: Vec<Mapping>) -> Self {
         let by_id =
@@ -334,7 +339,7 @@ pub(super) fn select_list(mapping: &Mapping) -> String {
 /// Reads one row by its key. The first comparison finds it through the index, whatever its
 /// collation; the second is bytewise, because 'a' and 'A' are two keys to us. Where the index is
 /// in an order that only the application knows, all rows are looked at.
-fn select_row(mapping: &Mapping, null_safe: bool) -> String {
+pub(super) fn select_row(mapping: &Mapping, null_safe: bool) -> String {
     let conditions: Vec<String> = match &mapping.table.key {
         Key::HiddenRowid => vec![format!("{} = ?1", mapping.table.rowid_name.unwrap_or("rowid"))],
         Key::RowidAlias(column) => {
@@ -614,6 +619,9 @@ pub(super) fn encode_columns(
     let encoded = encode_row(
         mapping,
         |position| match row.get_ref(position) {
+            Ok(rusqlite::types::ValueRef::Integer(integer)) => {
+                Storage::Integer(failpoint::bent(integer))
+            }
             Ok(value) => storage(value),
             Err(error) => {
                 failure.get_or_insert(error);

@@ -215,7 +215,7 @@ struct Work<'a> {
 
 /// A parameter that is already in binary form.
 #[derive(Debug)]
-struct Raw(Bytes);
+pub(super) struct Raw(Bytes);
 
 impl ToSql for Raw {
     fn to_sql(
@@ -1087,7 +1087,7 @@ fn integer_key(key: &KeyImage) -> Option<i64> {
 }
 
 /// One array per key column.
-fn key_arrays(mapping: &Mapping, keys: &[&KeyImage]) -> Vec<Raw> {
+pub(super) fn key_arrays(mapping: &Mapping, keys: &[&KeyImage]) -> Vec<Raw> {
     let types: Vec<u32> =
         mapping.key.iter().map(|column| mapping.columns[*column].pg.wire().1).collect();
     arrays(&types, keys.iter().map(|key| key.as_slice()))

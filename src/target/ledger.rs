@@ -19,8 +19,11 @@ use crate::failpoint;
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// What makes each format out of the one before. None is ever changed once it was released.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("schema/0001.sql"), include_str!("schema/0002_adopted_tables.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002_adopted_tables.sql"),
+    include_str!("schema/0003_verifications.sql"),
+];
 
 /// Puts a row into quarantine; the newest reason wins.
 pub(super) const QUARANTINE: &str = "
@@ -676,6 +679,82 @@ pub async fn is_someone_at_work(client: &Client) -> Result<bool, Error> {
         .await
         .map(|row| row.get(0))
         .map_err(Error::query("look for a running lite2pg"))
+}
+
+/// The newest proof of one table.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Proof {
+    /// When, in UTC.
+    pub at: String,
+    /// Where the target stood.
+    pub position: Position,
+    /// Whether both sides were equal.
+    pub is_equal: bool,
+    /// Rows of the source.
+    pub rows: i64,
+    /// The sum of the digests of the source's rows.
+    pub checksum: String,
+}
+
+/// What the newest comparisons came to.
+#[derive(Clone, Debug, Default)]
+pub struct LastVerified {
+    /// When all tables were last compared, in UTC.
+    pub at: Option<String>,
+    /// Rows that differed then.
+    pub drift_rows: Option<i64>,
+    /// The newest proof of each table, by name.
+    pub tables: HashMap<String, Proof>,
+}
+
+/// The newest comparisons; empty where the ledger is of a format that has none.
+pub async fn last_verified(client: &Client) -> Result<LastVerified, Error> {
+    const AT: &str = "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    let doing = "read the verifications";
+    if !standing(client).await?.iter().any(|name| name == "verifications") {
+        return Ok(LastVerified::default());
+    }
+    let last = client
+        .query_opt(
+            &format!(
+                "select {AT}, drift_rows from lite2pg.verifications
+                  where only_table is null order by id desc limit 1"
+            ),
+            &[],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    let tables = client
+        .query(
+            &format!(
+                "select distinct on (t.name) t.name, {AT}, v.position,
+                        t.missing + t.extra + t.mismatched + t.quarantined + t.in_flight = 0,
+                        t.rows_source, t.checksum
+                   from (select * from lite2pg.verifications order by id desc limit 1000) v,
+                        jsonb_to_recordset(v.tables) as t (
+                            name text, rows_source bigint, checksum text, missing bigint,
+                            extra bigint, mismatched bigint, quarantined bigint, in_flight bigint)
+                  order by t.name, v.id desc"
+            ),
+            &[],
+        )
+        .await
+        .map_err(Error::query(doing))?;
+    let tables = tables.iter().map(|row| {
+        let proof = Proof {
+            at: row.get(1),
+            position: Position(row.get(2)),
+            is_equal: row.get(3),
+            rows: row.get(4),
+            checksum: row.get(5),
+        };
+        (row.get(0), proof)
+    });
+    Ok(LastVerified {
+        at: last.as_ref().map(|row| row.get(0)),
+        drift_rows: last.as_ref().map(|row| row.get(1)),
+        tables: tables.collect(),
+    })
 }
 
 /// Counts the rows of a target table; 0 if it is not there.

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod expr;
 pub mod ledger;
 pub mod private;
+pub mod proof;
 pub mod tls;
 mod view;
 

@@ -190,6 +190,8 @@ fn adopted_tables_are_filled_kept_in_step_and_used_afterwards() {
     assert_eq!(pair.ask(BOOKS), ["10|2|First, revised|happy|14"]);
     assert_eq!(pair.ask("select app from django_migrations"), ["other"], "the books are its own");
     assert_eq!(pair.quarantine(), [""; 0]);
+    let ended = pair.call("verify", CONFIG).arg("--full").finish().expect_code(0);
+    assert!(ended.stdout.starts_with("PASS: 3 rows in 2 tables"), "{}", ended.stdout);
     sidecar.terminate().expect_code(0);
     pair.call("schema", CONFIG).arg("--finalise").finish().expect_code(0);
     assert_eq!(constraints(&pair), before);

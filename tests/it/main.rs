@@ -38,6 +38,7 @@ mod quarantine;
 mod restless;
 mod roles;
 mod soup;
+mod verify;
 
 mod harm;
 

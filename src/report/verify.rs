@@ -1,0 +1,120 @@
+//! What a comparison of both sides came to, for a terminal.
+
+use std::fmt::Write as _;
+
+use super::{counted, shown};
+use crate::verify::{DriftKind, Outcome, Repaired, Verdict};
+
+/// The verdict, then the tables, then what differs and what was left out.
+pub fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    line(&mut text, &summary(verdict));
+    let width = verdict.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
+    let width = width.max("table".len());
+    line(&mut text, "");
+    line(
+        &mut text,
+        &format!("  {:<width$}  {:>10}  {:>10}  checksum", "table", "SQLite", "PostgreSQL"),
+    );
+    for table in &verdict.tables {
+        let found: Vec<String> = [
+            (table.missing, "missing"),
+            (table.extra, "extra"),
+            (table.mismatched, "different"),
+            (table.quarantined, "in quarantine"),
+            (table.in_flight, "in flight"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| 0 < *count)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        let found =
+            if found.is_empty() { String::new() } else { format!("  {}", found.join(", ")) };
+        line(
+            &mut text,
+            &format!(
+                "  {:<width$}  {:>10}  {:>10}  {}{found}",
+                shown(&table.name),
+                table.rows_source,
+                table.rows_target,
+                table.checksum.get(..12).unwrap_or_default(),
+            ),
+        );
+    }
+    if !verdict.drift.is_empty() {
+        line(&mut text, "");
+    }
+    for drift in &verdict.drift {
+        let kind = match drift.kind {
+            DriftKind::Missing => "missing on PostgreSQL",
+            DriftKind::Extra => "on PostgreSQL only",
+            DriftKind::Mismatched => "different",
+        };
+        let columns = match drift.columns.as_slice() {
+            [] => String::new(),
+            columns => format!(" in {}", columns.join(", ")),
+        };
+        let place = format!("{} {}", drift.table, drift.key);
+        line(&mut text, &format!("{}: {kind}{}", shown(&place), shown(&columns)));
+        for value in &drift.values {
+            let both = format!("{}: {} here, {} there", value.column, value.source, value.target);
+            line(&mut text, &format!("    {}", shown(&both)));
+        }
+    }
+    let more = verdict.drift_rows - verdict.drift.len() as u64;
+    if 0 < more {
+        line(&mut text, &format!("and {more} more; --all lists them"));
+    }
+    if !verdict.left_out.is_empty() {
+        line(&mut text, "");
+    }
+    for left_out in &verdict.left_out {
+        line(
+            &mut text,
+            &format!("not compared: {} ({})", shown(&left_out.name), shown(&left_out.reason)),
+        );
+    }
+    text
+}
+
+/// One line, fit for the subject of a mail.
+fn summary(verdict: &Verdict) -> String {
+    let rows = counted(i64::try_from(verdict.rows()).unwrap_or(i64::MAX), "row");
+    let tables = counted(i64::try_from(verdict.tables.len()).unwrap_or(i64::MAX), "table");
+    let position = verdict.position.applied;
+    let seconds = verdict.seconds;
+    let quarantined: u64 = verdict.tables.iter().map(|table| table.quarantined).sum();
+    match verdict.verdict {
+        Outcome::Pass => {
+            format!("PASS: {rows} in {tables} are equal at position {position} ({seconds:.1} s)")
+        }
+        Outcome::Fail => format!(
+            "FAIL: {} of {rows} in {tables} differ at position {position}, {quarantined} are in \
+             quarantine ({seconds:.1} s)",
+            verdict.drift_rows
+        ),
+        Outcome::Incomplete => format!(
+            "INCOMPLETE: of {rows} in {tables} none differs at position {position}, and {} could \
+             not be compared ({seconds:.1} s)",
+            match verdict.in_flight {
+                0 => "something".to_owned(),
+                rows => counted(i64::try_from(rows).unwrap_or(i64::MAX), "row"),
+            }
+        ),
+    }
+}
+
+/// What was touched, then how both sides are afterwards.
+pub fn repaired(repaired: &Repaired) -> String {
+    let rows = |count: u64| counted(i64::try_from(count).unwrap_or(i64::MAX), "row");
+    format!(
+        "{} differed, {} touched\n\n{}",
+        rows(repaired.differing),
+        rows(repaired.touched),
+        verdict(&repaired.after)
+    )
+}
+
+fn line(text: &mut String, one: &str) {
+    writeln!(text, "{}", one.trim_end()).expect("writing to a string cannot fail");
+}

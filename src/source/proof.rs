@@ -1,0 +1,93 @@
+//! Read single rows as they are, and find out which rows were touched, to compare both sides.
+//!
+//! Each read is one short transaction that proves the lineage first: the rows of another file in
+//! the place of this one would be differences that are none.
+
+use super::changelog::{self, Plan};
+use super::{Error, Source, storage};
+use crate::change::{Place, Position, TableId};
+use crate::value::Owned;
+
+/// Rows of one table, read at one moment.
+#[derive(Debug)]
+pub struct RowsRead {
+    /// The head of the changelog at that moment.
+    pub read_at: Position,
+    /// In the order of the keys: the values of the mapping's columns; `None` for no such row.
+    pub rows: Vec<Option<Vec<Owned>>>,
+}
+
+impl Source {
+    /// Reads the rows that these keys name, with all values as SQLite holds them.
+    ///
+    /// Fails with [`Error::SchemaChanged`] if the schema is not the accepted one.
+    pub fn rows(
+        &mut self,
+        plan: &Plan,
+        place: &Place,
+        table: usize,
+        keys: &[Vec<Owned>],
+    ) -> Result<RowsRead, Error> {
+        let doing = "read rows to compare them";
+        self.follow_path()?;
+        let accepted = self.schema_version;
+        let mapping = &plan.mappings[table];
+        self.reading(|conn| {
+            let head = changelog::prove(conn, &place.lineage, place.anchor)?;
+            if Some(changelog::schema_version(conn)?) != accepted {
+                return Err(Error::SchemaChanged);
+            }
+            let sql = changelog::select_row(mapping, false);
+            let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
+            let mut rows = Vec::with_capacity(keys.len());
+            for key in keys {
+                changelog::bind_from(&mut statement, 1, key)?;
+                let mut found = statement.raw_query();
+                let row = found.next().map_err(Error::sqlite(doing))?;
+                let values = row.map(|row| {
+                    (0..mapping.columns.len())
+                        .map(|at| row.get_ref(at).map(|value| Owned::from(storage(value))))
+                        .collect::<Result<Vec<_>, _>>()
+                });
+                rows.push(values.transpose().map_err(Error::sqlite(doing))?);
+            }
+            Ok(RowsRead { read_at: head.position, rows })
+        })
+    }
+
+    /// The keys of a table that were touched after `after`, up to `up_to`; `None` if entries of
+    /// that stretch have been pruned.
+    pub fn touched(
+        &mut self,
+        table: TableId,
+        key_width: usize,
+        after: Position,
+        up_to: Position,
+    ) -> Result<Option<Vec<Vec<Owned>>>, Error> {
+        let doing = "find the rows that were touched";
+        let columns: Vec<String> = (1..=key_width).map(|n| format!("k{n}")).collect();
+        let sql = format!(
+            "select {} from _lite2pg_changelog where ?1 < seq and seq <= ?2 and tbl = ?3",
+            columns.join(", ")
+        );
+        self.reading(|conn| {
+            let oldest: Option<i64> = conn
+                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
+                .map_err(Error::sqlite(doing))?;
+            if oldest.is_none_or(|oldest| after.0 + 1 < oldest) && after < up_to {
+                return Ok(None);
+            }
+            let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
+            let mut entries =
+                statement.query((after.0, up_to.0, table.0)).map_err(Error::sqlite(doing))?;
+            let mut keys = Vec::new();
+            while let Some(entry) = entries.next().map_err(Error::sqlite(doing))? {
+                let key: Result<Vec<Owned>, _> = (0..key_width)
+                    .map(|at| entry.get_ref(at).map(|value| Owned::from(storage(value))))
+                    .collect();
+                keys.push(key.map_err(Error::sqlite(doing))?);
+            }
+            Ok(Some(keys))
+        })
+    }
+}

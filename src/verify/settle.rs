@@ -1,0 +1,238 @@
+//! Rows that seemed to differ, read again on both sides until it is sure that they do.
+//!
+//! The source is read at position p1, the target in a snapshot at position p2 whose contents were
+//! read up to q. A row that has no entry in the changelog between the lesser of p1 and p2 and the
+//! greater of p1 and q was the same on the source all that time, so both readings must be equal.
+//! One that has an entry there is in flight: it is asked again later.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::{Drift, DriftKind, DriftValue, Error, LISTED_MAX, Sides, TableVerdict, image};
+use crate::batch::{KeyImage, encode_key, key_json};
+use crate::change::Position;
+use crate::target::{ledger, proof};
+use crate::value::{Owned, Storage};
+
+/// Rows that are read at a time; the read transaction on the source is as short.
+const KEYS_MAX: usize = 500;
+
+/// How long replay may take to pass the position at which rows were read.
+const PASS_MAX: Duration = Duration::from_secs(5);
+
+/// How long rows in flight are asked for again.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
+/// Between two looks at the position.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A key of the source.
+pub type Key = Vec<Owned>;
+
+/// What differs in one table.
+#[derive(Default)]
+pub(super) struct Findings {
+    /// The first of the rows that differ, or all.
+    pub drift: Vec<Drift>,
+    in_flight: Vec<Key>,
+}
+
+/// What a round came to for one row.
+enum Finding {
+    Equal,
+    Quarantined,
+    InFlight,
+    Drift(Box<Drift>),
+}
+
+/// A row of the source, and what can be said of it.
+struct Read {
+    json: serde_json::Value,
+    /// Its name on the target; `None` where the target can have no such row.
+    image: Option<KeyImage>,
+    values: Option<Vec<Owned>>,
+}
+
+impl Findings {
+    /// Compares these rows exactly; `counts` is told what came of them.
+    pub async fn settle(
+        &mut self,
+        sides: &Sides,
+        table: usize,
+        keys: Vec<Key>,
+        counts: &mut TableVerdict,
+    ) -> Result<(), Error> {
+        for part in keys.chunks(KEYS_MAX) {
+            let findings = round(sides, table, part).await?;
+            for (key, finding) in part.iter().zip(findings) {
+                self.take(sides, key, finding, counts);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, sides: &Sides, key: &Key, finding: Finding, counts: &mut TableVerdict) {
+        match finding {
+            Finding::Equal => counts.rows_home += 1,
+            Finding::Quarantined => counts.quarantined += 1,
+            Finding::InFlight => self.in_flight.push(key.clone()),
+            Finding::Drift(drift) => {
+                match drift.kind {
+                    DriftKind::Missing => counts.missing += 1,
+                    DriftKind::Extra => counts.extra += 1,
+                    DriftKind::Mismatched => counts.mismatched += 1,
+                }
+                if sides.scope.lists_all || self.drift.len() < LISTED_MAX {
+                    self.drift.push(*drift);
+                }
+            }
+        }
+    }
+
+    /// Asks again for the rows that were being written, as long as somebody replays.
+    pub async fn finish(
+        &mut self,
+        sides: &Sides,
+        table: usize,
+        counts: &mut TableVerdict,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        while !self.in_flight.is_empty() && begun.elapsed() < SETTLE_MAX {
+            let keys = std::mem::take(&mut self.in_flight);
+            let before = keys.len();
+            self.settle(sides, table, keys, counts).await?;
+            if self.in_flight.len() == before {
+                if !ledger::is_someone_at_work(&sides.client).await? {
+                    break;
+                }
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        }
+        counts.in_flight = self.in_flight.len() as u64;
+        Ok(())
+    }
+}
+
+async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>, Error> {
+    let mapping = sides.mapping(table);
+    let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
+    let (plan, place, wanted) = (sides.plan.clone(), stored.place(), keys.to_vec());
+    let read = sides.source.run(move |source| source.rows(&plan, &place, table, &wanted)).await?;
+    await_applied(&sides.client, read.read_at).await?;
+
+    let rows: Vec<Read> = keys
+        .iter()
+        .zip(read.rows)
+        .map(|(key, values)| Read {
+            json: key_json(key.iter().map(Owned::storage)),
+            image: encode_key(mapping, |at| key[at].storage()).ok(),
+            values,
+        })
+        .collect();
+    let images: Vec<&KeyImage> = rows.iter().filter_map(|row| row.image.as_ref()).collect();
+    let found = proof::rows(&sides.client, &sides.schema, mapping, &images).await?;
+    let on_target: HashMap<&KeyImage, &Vec<Option<Vec<u8>>>> =
+        found.rows.iter().map(|(key, fields)| (key, fields)).collect();
+
+    let standing = found.stored.standing;
+    let (applied, read_through) = (standing.applied.position, standing.read_through);
+    let (after, up_to) = (read.read_at.min(applied), read.read_at.max(read_through));
+    let (id, width) = (mapping.id, mapping.key.len());
+    let touched = sides.source.run(move |source| source.touched(id, width, after, up_to)).await?;
+    let touched: Option<HashSet<String>> = touched.map(|keys| {
+        keys.iter().map(|key| key_json(key.iter().map(Owned::storage)).to_string()).collect()
+    });
+    let jsons: Vec<serde_json::Value> = rows.iter().map(|row| row.json.clone()).collect();
+    let aside: HashSet<String> = proof::in_quarantine(&sides.client, mapping, &jsons)
+        .await?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+
+    let findings = rows.iter().map(|row| {
+        let key = row.json.to_string();
+        // Without the entries nobody can tell: the next round is nearer to the head.
+        if touched.as_ref().is_none_or(|touched| touched.contains(&key)) {
+            return Finding::InFlight;
+        }
+        let target = row.image.as_ref().and_then(|image| on_target.get(image).copied());
+        compare(sides, table, row, target, aside.contains(&key))
+    });
+    Ok(findings.collect())
+}
+
+/// Waits until replay has passed `position`, for as long as somebody replays; not for long.
+pub(super) async fn await_applied(client: &Client, position: Position) -> Result<(), Error> {
+    let begun = Instant::now();
+    loop {
+        let stored = ledger::position(client).await?.ok_or(Error::NothingThere)?;
+        if position <= stored.standing.applied.position || PASS_MAX < begun.elapsed() {
+            return Ok(());
+        }
+        if !ledger::is_someone_at_work(client).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn compare(
+    sides: &Sides,
+    table: usize,
+    row: &Read,
+    target: Option<&Vec<Option<Vec<u8>>>>,
+    is_aside: bool,
+) -> Finding {
+    let mapping = sides.mapping(table);
+    let drift = |kind, columns: Vec<usize>| {
+        let names = columns.iter().map(|at| mapping.source_name(&mapping.columns[*at]).to_owned());
+        let values = match (sides.scope.shows_values, &row.values, target) {
+            (true, Some(held), Some(fields)) => {
+                columns.iter().map(|at| shown(mapping, *at, held, fields)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Finding::Drift(Box::new(Drift {
+            table: mapping.table.name.clone(),
+            key: row.json.clone(),
+            kind,
+            columns: names.collect(),
+            values,
+        }))
+    };
+    match (&row.values, target) {
+        (None, None) => Finding::Equal,
+        (None, Some(_)) => drift(DriftKind::Extra, Vec::new()),
+        (Some(_), None) if is_aside => Finding::Quarantined,
+        // What cannot be held and is not set aside was lost without a word.
+        (Some(_), None) => drift(DriftKind::Missing, Vec::new()),
+        (Some(values), Some(fields)) => {
+            let columns = image::differing(mapping, values, fields);
+            match columns.is_empty() {
+                true => Finding::Equal,
+                false => drift(DriftKind::Mismatched, columns),
+            }
+        }
+    }
+}
+
+fn shown(
+    mapping: &crate::mapping::Mapping,
+    at: usize,
+    held: &[Owned],
+    fields: &[Option<Vec<u8>>],
+) -> DriftValue {
+    let column = &mapping.columns[at];
+    let home = column.pg.decode(column.affinity, fields[at].as_deref());
+    let json = |value: Storage<'_>| match key_json(std::iter::once(value)) {
+        serde_json::Value::Array(mut only) => only.pop().unwrap_or_default(),
+        other => other,
+    };
+    DriftValue {
+        column: mapping.source_name(column).to_owned(),
+        source: json(held[at].storage()),
+        target: home.map_or(serde_json::Value::Null, |value| json(value.storage())),
+    }
+}
