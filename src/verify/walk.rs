@@ -5,7 +5,7 @@
 //! keys, because the two sides do not sort texts, blobs and composite keys alike whatever the
 //! collation: 32 bytes for each row travel, and a part is as large as memory may hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
@@ -19,12 +19,13 @@ use crate::mapping::Mapping;
 use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane, Slice};
 use crate::table::Key as TableKey;
 use crate::target::{ledger, proof};
+use crate::value::Owned;
 
 /// Of what the source is read in one go.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Rows of one part: some 64 MiB.
-const PART_ROWS: u64 = 500_000;
+/// Rows of one part, whose digests, and of those to be brought home the keys, are held in memory.
+const PART_ROWS: u64 = 300_000;
 
 /// Tables up to so many rows are brought home whole every time.
 const SMALL_ROWS: u64 = 10_000;
@@ -163,17 +164,17 @@ impl Walk<'_> {
                 candidates.extend(self.differing(&sql, stretch, &rows).await?);
             }
             self.counts.rows_compared += rows.len() as u64;
-            let known: std::collections::HashSet<i64> = candidates
+            let known: HashSet<i64> = candidates
                 .iter()
                 .filter_map(|key| match key[..] {
-                    [crate::value::Owned::Integer(key)] => Some(key),
+                    [Owned::Integer(key)] => Some(key),
                     _ => None,
                 })
                 .collect();
             let home = rows
                 .iter()
                 .filter(|(key, digest)| !known.contains(key) && self.is_in_share(digest));
-            candidates.extend(home.map(|(key, _)| vec![crate::value::Owned::Integer(*key)]));
+            candidates.extend(home.map(|(key, _)| vec![Owned::Integer(*key)]));
             self.findings.settle(self.sides, self.table, candidates, &mut self.counts).await?;
             if chunk.is_last {
                 return Ok(());
@@ -200,13 +201,13 @@ impl Walk<'_> {
             .map(|(key, _)| *key)
             .collect();
         keys.extend(on_target.into_keys());
-        Ok(keys.into_iter().map(|key| vec![crate::value::Owned::Integer(key)]).collect())
+        Ok(keys.into_iter().map(|key| vec![Owned::Integer(key)]).collect())
     }
 
     async fn by_parts(&mut self, parts: u16) -> Result<(), Error> {
         for number in 0..parts {
             let mut rows: HashMap<Half, Half> = HashMap::new();
-            let mut home: Vec<Half> = Vec::new();
+            let mut home: Vec<(Half, Key)> = Vec::new();
             let mut cursor = Cursor::Start;
             loop {
                 let chunk = self.chunk(cursor).await?;
@@ -220,7 +221,7 @@ impl Walk<'_> {
                         rows.insert(key, half(&digest));
                         self.counts.rows_compared += 1;
                         if self.is_in_share(&digest) {
-                            home.push(key);
+                            home.extend(key_of_tuple(self.mapping(), &tuple).map(|row| (key, row)));
                         }
                     }
                 }
@@ -232,9 +233,11 @@ impl Walk<'_> {
                 }
                 cursor = chunk.cursor;
             }
-            let mut wanted = self.part_differing(rows, (number, parts)).await?;
-            wanted.extend(home.into_iter().map(|key| (key, ())));
-            self.settle_digests(wanted).await?;
+            let differing = self.part_differing(rows, (number, parts)).await?;
+            home.retain(|(key, _)| !differing.contains(key));
+            let home = home.into_iter().map(|(_, row)| row).collect();
+            self.findings.settle(self.sides, self.table, home, &mut self.counts).await?;
+            self.settle_digests(differing).await?;
         }
         Ok(())
     }
@@ -253,26 +256,26 @@ impl Walk<'_> {
         &mut self,
         mut rows: HashMap<Half, Half>,
         part: (u16, u16),
-    ) -> Result<HashMap<Half, ()>, Error> {
+    ) -> Result<HashSet<Half>, Error> {
         let sides = self.sides;
         let (key_sql, row_sql) = (self.key_image.sql(), self.image.sql());
         let mapping = sides.mapping(self.table);
         let digests = (key_sql.as_str(), row_sql.as_str());
         let stream = proof::part(&sides.client, &sides.schema, mapping, digests, part).await?;
         let mut stream = pin!(stream);
-        let mut differing = HashMap::new();
+        let mut differing = HashSet::new();
         while let Some((key, digest)) = stream.try_next().await? {
             self.counts.rows_target += 1;
             if rows.remove(&key) != Some(digest) {
-                differing.insert(key, ());
+                differing.insert(key);
             }
         }
-        differing.extend(rows.into_keys().map(|key| (key, ())));
+        differing.extend(rows.into_keys());
         Ok(differing)
     }
 
     /// Finds the keys that have these digests, on either side, and compares their rows exactly.
-    async fn settle_digests(&mut self, mut wanted: HashMap<Half, ()>) -> Result<(), Error> {
+    async fn settle_digests(&mut self, mut wanted: HashSet<Half>) -> Result<(), Error> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -282,7 +285,7 @@ impl Walk<'_> {
             let (tuples, _) = self.again(&chunk);
             let mut keys = Vec::new();
             for (tuple, _) in tuples {
-                if wanted.remove(&half(&self.key_digest(&tuple))).is_some() {
+                if wanted.remove(&half(&self.key_digest(&tuple))) {
                     keys.extend(key_of_tuple(self.mapping(), &tuple));
                 }
             }
@@ -292,7 +295,7 @@ impl Walk<'_> {
             }
             cursor = chunk.cursor;
         }
-        let rest: Vec<Vec<u8>> = wanted.into_keys().map(|key| key.to_vec()).collect();
+        let rest: Vec<Vec<u8>> = wanted.into_iter().map(|key| key.to_vec()).collect();
         for part in rest.chunks(10_000) {
             let mapping = self.sides.mapping(self.table);
             let key_sql = self.key_image.sql();
