@@ -334,6 +334,7 @@ async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
         is_full: args.full,
         shows_values: args.show_values,
         lists_all: args.all,
+        invariants: file.invariants(),
     };
     let outcome = verify::verify(&config, scope).await;
     release(cluster).await?;

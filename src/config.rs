@@ -17,6 +17,7 @@ use crate::daemon::{self, OnUnmappable};
 use crate::overrides::{self, ExistingRows, Mode, Overrides, TableSetting, Written};
 use crate::target::conninfo::{self, ConnInfo, Surroundings};
 use crate::target::private::{self, PrivateCluster, Tuning};
+use crate::verify::invariant::Invariants;
 
 /// Read if it is there and no other is named.
 const FILE: &str = "lite2pg.toml";
@@ -120,6 +121,8 @@ pub struct File {
     #[serde(default)]
     defaults: Written,
     #[serde(default)]
+    invariants: Invariants,
+    #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
     replay: ReplayTable,
@@ -176,6 +179,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 impl File {
+    /// The statements that must give the same on both sides.
+    pub fn invariants(&self) -> Invariants {
+        self.invariants.clone()
+    }
+
     /// Reads the named file, or `lite2pg.toml` if it is there, or nothing.
     pub fn read(named: Option<&Path>) -> Result<Self, Error> {
         let path = named.unwrap_or(Path::new(FILE));

@@ -177,6 +177,9 @@ impl From<source::Error> for Report {
             Sqlite, TriggerRefused, Unreadable,
         };
         let (exit, hint) = match &error {
+            source::Error::NotReadOnly { .. } => {
+                (Exit::Usage, "An invariant only reads: `select …`.".to_owned())
+            }
             Lineage(broken) => return lineage_stop(broken),
             Missing { .. } | NotAFile { .. } => {
                 (Exit::Usage, "Give the application's database file with --source FILE.".to_owned())

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{counted, shown};
+use crate::verify::invariant::State;
 use crate::verify::{DriftKind, Outcome, Repaired, Verdict};
 
 /// The verdict, then the tables, then what differs and what was left out.
@@ -65,6 +66,27 @@ pub fn verdict(verdict: &Verdict) -> String {
     if 0 < more {
         line(&mut text, &format!("and {more} more; --all lists them"));
     }
+    if !verdict.invariants.is_empty() {
+        line(&mut text, "");
+    }
+    for finding in &verdict.invariants {
+        let cells = |row: &Option<Vec<Option<String>>>| {
+            let row = row.clone().unwrap_or_default();
+            let cells: Vec<String> =
+                row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect();
+            cells.join(", ")
+        };
+        let said = match finding.state {
+            State::Kept => format!("kept: {}", cells(&finding.source)),
+            State::Violated => format!(
+                "VIOLATED: {} on SQLite, {} on PostgreSQL",
+                cells(&finding.source),
+                cells(&finding.target)
+            ),
+            State::Unknown => "unknown: both sides were never at the same position".to_owned(),
+        };
+        line(&mut text, &format!("invariant {}: {}", shown(&finding.name), shown(&said)));
+    }
     if !verdict.left_out.is_empty() {
         line(&mut text, "");
     }
@@ -88,6 +110,10 @@ fn summary(verdict: &Verdict) -> String {
         Outcome::Pass => {
             format!("PASS: {rows} in {tables} are equal at position {position} ({seconds:.1} s)")
         }
+        Outcome::Fail if verdict.drift_rows + quarantined == 0 => format!(
+            "FAIL: {rows} in {tables} are equal at position {position}, and an invariant is \
+             violated ({seconds:.1} s)"
+        ),
         Outcome::Fail => format!(
             "FAIL: {} of {rows} in {tables} differ at position {position}, {quarantined} are in \
              quarantine ({seconds:.1} s)",

@@ -41,6 +41,12 @@ use crate::value::Storage;
 /// What went wrong on the source. Carries names and positions, never values.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A statement of the operator's would write to the source.
+    #[error("the statement would write to the source: {sql}")]
+    NotReadOnly {
+        /// As the configuration has it.
+        sql: String,
+    },
     /// No such file.
     #[error("there is no file {}", path.display())]
     Missing {

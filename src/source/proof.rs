@@ -6,7 +6,7 @@
 use super::changelog::{self, Plan};
 use super::{Error, Source, storage};
 use crate::change::{Place, Position, TableId};
-use crate::value::Owned;
+use crate::value::{Answer, Owned, Storage};
 
 /// Rows of one table, read at one moment.
 #[derive(Debug)]
@@ -55,6 +55,30 @@ impl Source {
         })
     }
 
+    /// The answer to a statement of the operator's, as text, and the head of the changelog at that
+    /// moment. Fails with [`Error::NotReadOnly`] for a statement that would write.
+    pub fn answer(&mut self, place: &Place, sql: &str) -> Result<(Position, Answer), Error> {
+        let doing = "ask what the configuration asks";
+        self.follow_path()?;
+        self.reading(|conn| {
+            let head = changelog::prove(conn, &place.lineage, place.anchor)?;
+            let mut statement = conn.prepare(sql).map_err(Error::sqlite(doing))?;
+            if !statement.readonly() {
+                return Err(Error::NotReadOnly { sql: sql.to_owned() });
+            }
+            let width = statement.column_count();
+            let mut rows = statement.query([]).map_err(Error::sqlite(doing))?;
+            let mut answer = Vec::new();
+            while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
+                let cells: Result<Vec<_>, _> = (0..width)
+                    .map(|at| row.get_ref(at).map(|value| text_of(storage(value))))
+                    .collect();
+                answer.push(cells.map_err(Error::sqlite(doing))?);
+            }
+            Ok((head.position, answer))
+        })
+    }
+
     /// The keys of a table that were touched after `after`, up to `up_to`; `None` if entries of
     /// that stretch have been pruned.
     pub fn touched(
@@ -90,4 +114,18 @@ impl Source {
             Ok(Some(keys))
         })
     }
+}
+
+/// As PostgreSQL would print it, as far as that can be said.
+fn text_of(value: Storage<'_>) -> Option<String> {
+    Some(match value {
+        Storage::Null => return None,
+        Storage::Integer(integer) => integer.to_string(),
+        Storage::Real(real) => real.to_string(),
+        Storage::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        Storage::Blob(bytes) => {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("\\x{digits}")
+        }
+    })
 }

@@ -4,14 +4,15 @@
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use postgres_types::{FromSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::Error;
-use super::apply::{Raw, key_arrays};
+use super::apply::{Raw, Standing, key_arrays};
 use super::ledger::{self, Stored};
 use crate::batch::KeyImage;
 use crate::mapping::Mapping;
 use crate::table::Ident;
+use crate::value::Answer;
 
 /// Rows of a stretch of integer keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,6 +228,32 @@ pub async fn rows(
             (super::apply::raw_key(row, width), fields)
         });
         Ok(RowsFound { stored, rows: rows.collect() })
+    })
+    .await
+}
+
+/// The answer to a statement of the operator's, as text, and where the target stood; names are
+/// looked for in the target schema first. The transaction is read-only.
+pub async fn answer(
+    client: &Client,
+    target_schema: &str,
+    sql: &str,
+) -> Result<(Standing, Answer), Error> {
+    let doing = "ask what the configuration asks";
+    in_snapshot(client, async {
+        let stored = ledger::position(client)
+            .await?
+            .ok_or(Error::Position { what: "the position row is gone".to_owned() })?;
+        let path = format!("set local search_path = {}, public", Ident::new(target_schema));
+        client.batch_execute(&path).await.map_err(Error::query(doing))?;
+        let messages = client.simple_query(sql).await.map_err(Error::query(doing))?;
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok((stored.standing, rows.collect()))
     })
     .await
 }

@@ -281,6 +281,9 @@ impl Owned {
     }
 }
 
+/// Rows of values as text, as either side prints them; `None` is NULL.
+pub type Answer = Vec<Vec<Option<String>>>;
+
 impl From<Storage<'_>> for Owned {
     fn from(value: Storage<'_>) -> Self {
         match value {

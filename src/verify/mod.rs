@@ -14,6 +14,7 @@
 //! Begin with [`verify`].
 
 pub mod image;
+pub mod invariant;
 mod settle;
 mod walk;
 
@@ -22,6 +23,7 @@ use std::time::Instant;
 
 use tokio_postgres::Client;
 
+use self::invariant::{Severity, State};
 use crate::batch::key_of_json;
 use crate::change::{Lineage, Position};
 use crate::daemon::{self, Config, blueprint};
@@ -46,6 +48,8 @@ pub struct Scope {
     pub shows_values: bool,
     /// List every difference.
     pub lists_all: bool,
+    /// Statements that must give the same on both sides.
+    pub invariants: invariant::Invariants,
 }
 
 /// The answer.
@@ -75,6 +79,8 @@ pub struct Verdict {
     pub drift_rows: u64,
     /// Rows that were being written whenever they were looked at.
     pub in_flight: u64,
+    /// What came of the statements that must give the same.
+    pub invariants: Vec<invariant::Finding>,
     /// What was not compared, and why.
     pub left_out: Vec<LeftOut>,
     /// How long it took.
@@ -275,6 +281,12 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         tables.push(verdict);
         drift.extend(differing);
     }
+    let mut invariants = Vec::new();
+    if sides.scope.table.is_none() {
+        for (name, invariant) in &sides.scope.invariants {
+            invariants.push(invariant::check(&sides, name, invariant).await?);
+        }
+    }
     let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
     let drift_rows = drift.len() as u64;
     if !sides.scope.lists_all {
@@ -282,10 +294,17 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     }
     let in_flight = tables.iter().map(|table| table.in_flight).sum();
     let quarantined: u64 = tables.iter().map(|table| table.quarantined).sum();
-    let is_whole = in_flight == 0 && left_out.iter().all(|left_out| !left_out.is_missing);
-    let verdict = match (drift_rows + quarantined, is_whole) {
-        (1.., _) => Outcome::Fail,
-        (0, true) if !tables.is_empty() => Outcome::Pass,
+    let counts = |state| {
+        let serious = |finding: &&invariant::Finding| finding.severity == Severity::Fail;
+        invariants.iter().filter(serious).any(|finding| finding.state == state)
+    };
+    let is_whole = in_flight == 0
+        && left_out.iter().all(|left_out| !left_out.is_missing)
+        && !counts(State::Unknown);
+    let differs = 0 < drift_rows + quarantined || counts(State::Violated);
+    let verdict = match (differs, is_whole) {
+        (true, _) => Outcome::Fail,
+        (false, true) if !tables.is_empty() => Outcome::Pass,
         _ => Outcome::Incomplete,
     };
     let position = VerdictPosition {
@@ -293,8 +312,17 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         applied: stored.standing.applied.position,
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let verdict =
-        Verdict { verdict, position, tables, drift, drift_rows, in_flight, left_out, seconds };
+    let verdict = Verdict {
+        verdict,
+        position,
+        tables,
+        drift,
+        drift_rows,
+        in_flight,
+        invariants,
+        left_out,
+        seconds,
+    };
     note(&sides, &verdict).await?;
     Ok(verdict)
 }

@@ -553,3 +553,112 @@ fn digests_agree_for_every_type_without_a_second_look() {
         assert_eq!(table["rows_compared"], rows, "{table:#}");
     }
 }
+
+const SUMS: &str = "
+    [invariants.'sum of n']
+    source = 'select sum(n) from word'
+    [invariants.'by word']
+    source = 'select w, n from word'
+    target = 'select w, n from word order by n desc'
+    [invariants.'about as much']
+    source = 'select sum(n) * 1.001 from word'
+    target = 'select sum(n) from word'
+    tolerance = 0.1
+    [invariants.'no negative ones']
+    source = 'select count(*) from word where n < 0'
+    expect = '0'
+    [invariants.'nice to have']
+    source = 'select 1'
+    target = 'select 2'
+    severity = 'warn'
+";
+
+#[test]
+fn invariants_are_asked_on_both_sides_at_one_position() {
+    let pair = Pair::with(
+        "create table word (w text primary key, n integer);
+         insert into word values ('a', 1), ('b', 2)",
+    );
+    pair.catch_up(SUMS).expect_code(0);
+    let states = || {
+        let ended = pair.call("verify", SUMS).arg("--json").finish();
+        let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        let found = said["invariants"].as_array().expect("a list").iter();
+        let states: BTreeMap<String, String> = found
+            .map(|one| {
+                [&one["name"], &one["state"]].map(|text| text.as_str().expect("a word").into())
+            })
+            .map(|[name, state]| (name, state))
+            .collect();
+        (said["verdict"].as_str().expect("a word").to_owned(), states)
+    };
+    let of = |sum: &str, by_word: &str, about: &str, negative: &str| {
+        BTreeMap::from(
+            [
+                ("sum of n", sum),
+                ("by word", by_word),
+                ("about as much", about),
+                ("no negative ones", negative),
+                ("nice to have", "violated"),
+            ]
+            .map(|(name, state)| (name.to_owned(), state.to_owned())),
+        )
+    };
+    assert_eq!(states(), ("pass".into(), of("kept", "kept", "kept", "kept")));
+    pair.write("insert into word values ('c', -1)");
+    assert_eq!(
+        states(),
+        (
+            "incomplete".into(),
+            BTreeMap::from(
+                [
+                    ("sum of n", "unknown"),
+                    ("by word", "unknown"),
+                    ("about as much", "unknown"),
+                    ("no negative ones", "unknown"),
+                    ("nice to have", "unknown"),
+                ]
+                .map(|(name, state)| (name.to_owned(), state.to_owned()))
+            )
+        ),
+        "nobody replays"
+    );
+    pair.catch_up(SUMS).expect_code(0);
+    assert_eq!(states(), ("fail".into(), of("kept", "kept", "kept", "violated")));
+    let told = pair.call("verify", SUMS).finish().expect_code(1).stdout;
+    assert!(told.contains("an invariant is violated"), "{told}");
+    assert!(told.contains("invariant no negative ones: VIOLATED: 1 on SQLite, 1 on"), "{told}");
+    pair.target().run("update word set n = 5 where w = 'a'");
+    assert_eq!(states(), ("fail".into(), of("violated", "violated", "violated", "violated")));
+    // A statement that would write is refused, and nothing happens.
+    let writes = "[invariants.bad]\nsource = 'delete from word returning n'\ntarget = 'select 1'";
+    pair.call("verify", writes)
+        .finish()
+        .expect_code(2)
+        .expect_error(&["would write to the source"]);
+    let writes = "[invariants.bad]\nsource = 'select 1'\ntarget = 'delete from word'";
+    pair.call("verify", writes).finish().expect_code(3).expect_error(&["read-only transaction"]);
+}
+
+#[test]
+fn invariants_are_kept_under_a_writer() {
+    let scene = Scene::new(93);
+    let mut sidecar = scene.run(scene.url()).start();
+    scene.await_streaming(&mut sidecar);
+    let writer = scene.write();
+    let config = scene.directory().join("sums.toml");
+    std::fs::write(&config, "[invariants.money]\nsource = 'select sum(balance) from account'")
+        .expect("the directory is ours");
+    for _ in 0..3 {
+        let call = Launch::new("verify").arg("--source").arg(&scene.file);
+        let call = call.args(["--target", scene.url(), "--json", "--config"]).arg(&config);
+        let ended = call.finish();
+        let said: Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+        assert_ne!(said["invariants"][0]["state"], "violated", "{said:#}");
+        assert_ne!(said["verdict"], "fail", "{said:#}");
+    }
+    writer.stop();
+    scene.await_step(&mut sidecar);
+    scene.end(sidecar);
+}
