@@ -3,21 +3,27 @@
 use std::fmt::Write as _;
 
 use super::{counted, shown};
+use crate::target::checks::CheckState;
 use crate::verify::invariant::State;
-use crate::verify::{DriftKind, Outcome, Repaired, Verdict};
+use crate::verify::{DriftKind, LeftOut, Outcome, Repaired, Verdict};
 
 /// The verdict, then the tables, then what differs and what was left out.
 pub fn verdict(verdict: &Verdict) -> String {
     let mut text = String::new();
     line(&mut text, &summary(verdict));
+    let parts = [tables(verdict), drift(verdict), beside(verdict), left_out(verdict)];
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        line(&mut text, "");
+        part.iter().for_each(|one| line(&mut text, one));
+    }
+    text
+}
+
+fn tables(verdict: &Verdict) -> Vec<String> {
     let width = verdict.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
     let width = width.max("table".len());
-    line(&mut text, "");
-    line(
-        &mut text,
-        &format!("  {:<width$}  {:>10}  {:>10}  checksum", "table", "SQLite", "PostgreSQL"),
-    );
-    for table in &verdict.tables {
+    let head = format!("  {:<width$}  {:>10}  {:>10}  checksum", "table", "SQLite", "PostgreSQL");
+    let rows = verdict.tables.iter().map(|table| {
         let found: Vec<String> = [
             (table.missing, "missing"),
             (table.extra, "extra"),
@@ -29,22 +35,20 @@ pub fn verdict(verdict: &Verdict) -> String {
         .filter(|(count, _)| 0 < *count)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-        let found =
-            if found.is_empty() { String::new() } else { format!("  {}", found.join(", ")) };
-        line(
-            &mut text,
-            &format!(
-                "  {:<width$}  {:>10}  {:>10}  {}{found}",
-                shown(&table.name),
-                table.rows_source,
-                table.rows_target,
-                table.checksum.get(..12).unwrap_or_default(),
-            ),
-        );
-    }
-    if !verdict.drift.is_empty() {
-        line(&mut text, "");
-    }
+        format!(
+            "  {:<width$}  {:>10}  {:>10}  {}  {}",
+            shown(&table.name),
+            table.rows_source,
+            table.rows_target,
+            table.checksum.get(..12).unwrap_or_default(),
+            found.join(", ")
+        )
+    });
+    std::iter::once(head).chain(rows).collect()
+}
+
+fn drift(verdict: &Verdict) -> Vec<String> {
+    let mut lines = Vec::new();
     for drift in &verdict.drift {
         let kind = match drift.kind {
             DriftKind::Missing => "missing on PostgreSQL",
@@ -56,47 +60,53 @@ pub fn verdict(verdict: &Verdict) -> String {
             columns => format!(" in {}", columns.join(", ")),
         };
         let place = format!("{} {}", drift.table, drift.key);
-        line(&mut text, &format!("{}: {kind}{}", shown(&place), shown(&columns)));
+        lines.push(format!("{}: {kind}{}", shown(&place), shown(&columns)));
         for value in &drift.values {
             let both = format!("{}: {} here, {} there", value.column, value.source, value.target);
-            line(&mut text, &format!("    {}", shown(&both)));
+            lines.push(format!("    {}", shown(&both)));
         }
     }
     let more = verdict.drift_rows - verdict.drift.len() as u64;
     if 0 < more {
-        line(&mut text, &format!("and {more} more; --all lists them"));
+        lines.push(format!("and {more} more; --all lists them"));
     }
-    if !verdict.invariants.is_empty() {
-        line(&mut text, "");
-    }
-    for finding in &verdict.invariants {
-        let cells = |row: &Option<Vec<Option<String>>>| {
-            let row = row.clone().unwrap_or_default();
-            let cells: Vec<String> =
-                row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect();
-            cells.join(", ")
-        };
+    lines
+}
+
+/// Invariants, and what belongs to the tables beside their rows.
+fn beside(verdict: &Verdict) -> Vec<String> {
+    let cells = |row: &Option<Vec<Option<String>>>| {
+        let row = row.clone().unwrap_or_default().into_iter();
+        let cells: Vec<String> =
+            row.map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect();
+        cells.join(", ")
+    };
+    let invariants = verdict.invariants.iter().map(|finding| {
+        let (source, target) = (cells(&finding.source), cells(&finding.target));
         let said = match finding.state {
-            State::Kept => format!("kept: {}", cells(&finding.source)),
-            State::Violated => format!(
-                "VIOLATED: {} on SQLite, {} on PostgreSQL",
-                cells(&finding.source),
-                cells(&finding.target)
-            ),
+            State::Kept => format!("kept: {source}"),
+            State::Violated => format!("VIOLATED: {source} on SQLite, {target} on PostgreSQL"),
             State::Unknown => "unknown: both sides were never at the same position".to_owned(),
         };
-        line(&mut text, &format!("invariant {}: {}", shown(&finding.name), shown(&said)));
-    }
-    if !verdict.left_out.is_empty() {
-        line(&mut text, "");
-    }
-    for left_out in &verdict.left_out {
-        line(
-            &mut text,
-            &format!("not compared: {} ({})", shown(&left_out.name), shown(&left_out.reason)),
-        );
-    }
-    text
+        format!("invariant {}: {}", shown(&finding.name), shown(&said))
+    });
+    let checks = verdict.checks.iter().map(|check| {
+        let word = match check.state {
+            CheckState::Ok => "as it should be",
+            CheckState::Waiting => "waiting",
+            CheckState::Failed => "FAILED",
+        };
+        let message = check.message.as_ref().map_or_else(String::new, |text| format!(": {text}"));
+        format!("{}: {word}{}", shown(&check.name), shown(&message))
+    });
+    invariants.chain(checks).collect()
+}
+
+fn left_out(verdict: &Verdict) -> Vec<String> {
+    let line = |left_out: &LeftOut| {
+        format!("not compared: {} ({})", shown(&left_out.name), shown(&left_out.reason))
+    };
+    verdict.left_out.iter().map(line).collect()
 }
 
 /// One line, fit for the subject of a mail.
@@ -111,8 +121,8 @@ fn summary(verdict: &Verdict) -> String {
             format!("PASS: {rows} in {tables} are equal at position {position} ({seconds:.1} s)")
         }
         Outcome::Fail if verdict.drift_rows + quarantined == 0 => format!(
-            "FAIL: {rows} in {tables} are equal at position {position}, and an invariant is \
-             violated ({seconds:.1} s)"
+            "FAIL: {rows} in {tables} are equal at position {position}, and something else is \
+             not ({seconds:.1} s)"
         ),
         Outcome::Fail => format!(
             "FAIL: {} of {rows} in {tables} differ at position {position}, {quarantined} are in \

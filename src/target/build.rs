@@ -914,7 +914,7 @@ pub async fn keep_out_of_the_way(client: &Client, target_schema: &str) -> Result
 
 /// The sequences that give a table's columns their values: those that a column owns, and those
 /// that its default asks.
-const SEQUENCES: &str = "
+pub(super) const SEQUENCES: &str = "
     select distinct a.attname::text, s.oid::regclass::text
       from pg_attribute a
       join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid

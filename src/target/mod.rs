@@ -12,6 +12,7 @@ pub mod apply;
 pub mod attend;
 pub mod build;
 pub mod catalog;
+pub mod checks;
 pub mod connect;
 pub mod conninfo;
 pub mod copy;

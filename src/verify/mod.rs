@@ -32,6 +32,7 @@ use crate::source::changelog::Plan;
 use crate::source::schema::SkippedKind;
 use crate::source::thread::SourceThread;
 use crate::source::{Source, Survey};
+use crate::target::checks::{self, Check, CheckState};
 use crate::target::{self, connect, ledger};
 
 /// Differences that are listed; all are counted.
@@ -81,6 +82,8 @@ pub struct Verdict {
     pub in_flight: u64,
     /// What came of the statements that must give the same.
     pub invariants: Vec<invariant::Finding>,
+    /// What belongs to the tables beside their rows, if it is not as it should be.
+    pub checks: Vec<Check>,
     /// What was not compared, and why.
     pub left_out: Vec<LeftOut>,
     /// How long it took.
@@ -281,8 +284,11 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         tables.push(verdict);
         drift.extend(differing);
     }
-    let mut invariants = Vec::new();
+    let (mut invariants, mut checks) = (Vec::new(), Vec::new());
     if sides.scope.table.is_none() {
+        let mappings = &sides.plan.mappings;
+        checks = checks::look(&sides.client, &sides.schema, mappings).await?;
+        checks.retain(|check| check.state != CheckState::Ok);
         for (name, invariant) in &sides.scope.invariants {
             invariants.push(invariant::check(&sides, name, invariant).await?);
         }
@@ -301,7 +307,9 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     let is_whole = in_flight == 0
         && left_out.iter().all(|left_out| !left_out.is_missing)
         && !counts(State::Unknown);
-    let differs = 0 < drift_rows + quarantined || counts(State::Violated);
+    let differs = 0 < drift_rows + quarantined
+        || counts(State::Violated)
+        || checks.iter().any(|check| check.state == CheckState::Failed);
     let verdict = match (differs, is_whole) {
         (true, _) => Outcome::Fail,
         (false, true) if !tables.is_empty() => Outcome::Pass,
@@ -320,6 +328,7 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         drift_rows,
         in_flight,
         invariants,
+        checks,
         left_out,
         seconds,
     };

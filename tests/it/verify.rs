@@ -626,7 +626,7 @@ fn invariants_are_asked_on_both_sides_at_one_position() {
     pair.catch_up(SUMS).expect_code(0);
     assert_eq!(states(), ("fail".into(), of("kept", "kept", "kept", "violated")));
     let told = pair.call("verify", SUMS).finish().expect_code(1).stdout;
-    assert!(told.contains("an invariant is violated"), "{told}");
+    assert!(told.contains("and something else is not"), "{told}");
     assert!(told.contains("invariant no negative ones: VIOLATED: 1 on SQLite, 1 on"), "{told}");
     pair.target().run("update word set n = 5 where w = 'a'");
     assert_eq!(states(), ("fail".into(), of("violated", "violated", "violated", "violated")));
@@ -661,4 +661,51 @@ fn invariants_are_kept_under_a_writer() {
     writer.stop();
     scene.await_step(&mut sidecar);
     scene.end(sidecar);
+}
+
+#[test]
+fn what_belongs_to_the_tables_beside_their_rows_is_looked_at() {
+    let pair = Pair::with(
+        "create table p (id integer primary key, n integer check (n < 100));
+         create table c (id integer primary key, p integer references p (id));
+         create index by_n on p (n); create view small as select id from p where n < 5;
+         insert into p values (1, 1), (2, 2); insert into c values (1, 1)",
+    );
+    pair.catch_up("").expect_code(0);
+    let checks = |code: i32| -> Vec<String> {
+        let ended = pair.call("verify", "").arg("--json").finish().expect_code(code);
+        let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        let checks = said["checks"].as_array().expect("a list").iter();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let mut lines: Vec<String> = checks
+            .map(|check| format!("{} {}", text(&check["state"]), text(&check["name"])))
+            .collect();
+        lines.sort_unstable();
+        lines
+    };
+    // Foreign keys and sequences are the last step's.
+    assert_eq!(
+        checks(0),
+        [
+            "waiting foreign key c_p_fkey of c",
+            "waiting sequence public.c_id_seq",
+            "waiting sequence public.p_id_seq"
+        ]
+    );
+    pair.call("schema", "").arg("--finalise").finish().expect_code(0);
+    assert_eq!(checks(0), [""; 0]);
+    pair.target().run(
+        "drop index by_n; drop view small; alter table c drop constraint c_p_fkey;
+         alter table p drop constraint p_pkey; select setval('p_id_seq', 1)",
+    );
+    assert_eq!(
+        checks(1),
+        [
+            "failed foreign key c_p_fkey of c",
+            "failed index by_n of p",
+            "failed key of p",
+            "failed view small of small",
+            "waiting sequence public.p_id_seq"
+        ]
+    );
 }
