@@ -13,12 +13,17 @@ use crate::value::{Answer, Owned, Storage};
 pub struct RowsRead {
     /// The head of the changelog at that moment.
     pub read_at: Position,
-    /// In the order of the keys: the values of the mapping's columns; `None` for no such row.
+    /// In the order of the keys: the values of the mapping's columns; `None` for no such row. Of
+    /// the first keys only, where the rows are large.
     pub rows: Vec<Option<Vec<Owned>>>,
 }
 
+/// No further row is read beyond this many bytes.
+const READ_BYTES_MAX: usize = 4 << 20;
+
 impl Source {
-    /// Reads the rows that these keys name, with all values as SQLite holds them.
+    /// Reads the rows that these keys name, with all values as SQLite holds them: at least the
+    /// first, and as many as memory should hold.
     ///
     /// Fails with [`Error::SchemaChanged`] if the schema is not the accepted one.
     pub fn rows(
@@ -40,7 +45,11 @@ impl Source {
             let sql = changelog::select_row(mapping, false);
             let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
             let mut rows = Vec::with_capacity(keys.len());
+            let mut bytes = 0;
             for key in keys {
+                if READ_BYTES_MAX < bytes {
+                    break;
+                }
                 changelog::bind_from(&mut statement, 1, key)?;
                 let mut found = statement.raw_query();
                 let row = found.next().map_err(Error::sqlite(doing))?;
@@ -49,7 +58,9 @@ impl Source {
                         .map(|at| row.get_ref(at).map(|value| Owned::from(storage(value))))
                         .collect::<Result<Vec<_>, _>>()
                 });
-                rows.push(values.transpose().map_err(Error::sqlite(doing))?);
+                let values = values.transpose().map_err(Error::sqlite(doing))?;
+                bytes += values.iter().flatten().map(size).sum::<usize>();
+                rows.push(values);
             }
             Ok(RowsRead { read_at: head.position, rows })
         })
@@ -113,6 +124,13 @@ impl Source {
             }
             Ok(Some(keys))
         })
+    }
+}
+
+fn size(value: &Owned) -> usize {
+    match value {
+        Owned::Null | Owned::Integer(_) | Owned::Real(_) => 8,
+        Owned::Text(bytes) | Owned::Blob(bytes) => bytes.len(),
     }
 }
 

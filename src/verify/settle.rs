@@ -64,13 +64,28 @@ impl Findings {
         keys: Vec<Key>,
         counts: &mut TableVerdict,
     ) -> Result<(), Error> {
-        for part in keys.chunks(KEYS_MAX) {
-            let findings = round(sides, table, part).await?;
-            for (key, finding) in part.iter().zip(findings) {
+        let mut rest = keys.as_slice();
+        while !rest.is_empty() {
+            let findings = round(sides, table, &rest[..rest.len().min(KEYS_MAX)]).await?;
+            let (settled, after) = rest.split_at(findings.len());
+            for (key, finding) in settled.iter().zip(findings) {
                 self.take(sides, key, finding, counts);
             }
+            rest = after;
         }
         Ok(())
+    }
+
+    /// Counts a row of the target whose key no row of the source could have.
+    pub fn nameless(&mut self, sides: &Sides, table: usize, counts: &mut TableVerdict) {
+        let drift = Drift {
+            table: sides.mapping(table).table.name.clone(),
+            key: serde_json::Value::Null,
+            kind: DriftKind::Extra,
+            columns: Vec::new(),
+            values: Vec::new(),
+        };
+        self.take(sides, &Key::new(), Finding::Drift(Box::new(drift)), counts);
     }
 
     fn take(&mut self, sides: &Sides, key: &Key, finding: Finding, counts: &mut TableVerdict) {
@@ -115,6 +130,7 @@ impl Findings {
     }
 }
 
+/// One look at the first of these rows, at least one.
 async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>, Error> {
     let mapping = sides.mapping(table);
     let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;

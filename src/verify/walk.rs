@@ -301,7 +301,12 @@ impl Walk<'_> {
             let key_sql = self.key_image.sql();
             let (client, schema) = (&self.sides.client, &self.sides.schema);
             let found = proof::keys_of_digests(client, schema, mapping, &key_sql, part).await?;
-            let keys = found.iter().filter_map(|key| key_of_image(mapping, key)).collect();
+            let keys: Vec<Key> =
+                found.iter().filter_map(|key| key_of_image(mapping, key)).collect();
+            // No key of the source is written like that: the row is nobody's.
+            for _ in keys.len()..found.len() {
+                self.findings.nameless(self.sides, self.table, &mut self.counts);
+            }
             self.findings.settle(self.sides, self.table, keys, &mut self.counts).await?;
         }
         Ok(())

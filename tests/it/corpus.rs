@@ -586,15 +586,6 @@ fn many_wide_rows_in_one_transaction_arrive() {
     Hostile { schema: &schema, rows: &rows, ..Hostile::default() }.arrives();
 }
 
-/// The most memory that a process has had, in MiB.
-fn peak_mib(sidecar: &Sidecar) -> u64 {
-    let path = format!("/proc/{}/status", sidecar.pid());
-    let status = std::fs::read_to_string(path).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux says it");
-    let kib = line.split_whitespace().nth(1).expect("a number");
-    kib.parse::<u64>().expect("a number") / 1024
-}
-
 #[test]
 fn large_values_arrive_and_memory_follows_the_largest_row() {
     let mib = number_from_env("LITE2PG_LARGE_MB", 32);
@@ -639,7 +630,7 @@ fn large_values_arrive_and_memory_follows_the_largest_row() {
         let limit = LIMIT * (1 + u32::try_from(mib / 64).expect("a size"));
         let in_step = sidecar.until_within(limit, || is_in_step(&pair.file(), &pair.database.url));
         assert_eq!(in_step, Some(()), "it ended: {}", sidecar.stderr());
-        let peak = peak_mib(&sidecar);
+        let peak = sidecar.peak_mib().expect("it is running");
         sidecar.terminate().expect_code(0);
         println!("values of {mib} MiB, live {is_live}: {peak} MiB at most");
         assert_eq!(pair.ask(on_target), digests(&pair));

@@ -11,7 +11,7 @@ use crate::generator::dice::Dice;
 use crate::random::{SeedOnPanic, number_from_env, schema_seed};
 use crate::support::pair::Pair;
 use crate::support::scene::Scene;
-use crate::support::sidecar::{Ended, Launch};
+use crate::support::sidecar::{Ended, LIMIT, Launch, wait_until};
 
 /// Every kind of key and most kinds of columns.
 const TABLES: &str = "
@@ -708,4 +708,32 @@ fn what_belongs_to_the_tables_beside_their_rows_is_looked_at() {
             "waiting sequence public.p_id_seq"
         ]
     );
+}
+
+/// A row is read as a whole, and no more than a few megabytes of them at a time.
+#[test]
+fn large_rows_are_compared_in_little_memory() {
+    let pair = Pair::with(
+        "create table doc (name text primary key, body blob);
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 60)
+         insert into doc select 'doc ' || i, randomblob(2097152) from n",
+    );
+    pair.catch_up("").expect_code(0);
+    pair.target().run(
+        "update doc set body = set_byte(body, 2097151, 255 - get_byte(body, 2097151))
+                        where name = 'doc 60'",
+    );
+    let mut process = pair.call("verify", "").args(["--full", "--json"]).start();
+    let mut peak = 0;
+    let ended = wait_until(LIMIT, || {
+        peak = process.peak_mib().map_or(peak, |now| peak.max(now));
+        (!process.is_running()).then_some(())
+    });
+    ended.expect("it ends");
+    let ended = process.wait(LIMIT).expect_code(1);
+    assert!((10..100).contains(&peak), "{peak} MiB for 120 MiB of rows");
+    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(drift(&said), ["doc [\"doc 60\"] mismatched body"]);
+    let table = &said["tables"][0];
+    assert_eq!((&table["rows_home"], &table["mismatched"]), (&json!(59), &json!(1)), "{table:#}");
 }

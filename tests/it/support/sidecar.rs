@@ -214,6 +214,13 @@ impl Sidecar {
         }
     }
 
+    /// The most memory that it has had, in MiB; `None` once it has ended.
+    pub fn peak_mib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+    }
+
     /// Waits until it ended or `is_reached` gives something; fails the test after [`LIMIT`].
     /// `None` means that it ended.
     pub fn until<T>(&mut self, is_reached: impl FnMut() -> Option<T>) -> Option<T> {
