@@ -737,3 +737,14 @@ fn large_rows_are_compared_in_little_memory() {
     let table = &said["tables"][0];
     assert_eq!((&table["rows_home"], &table["mismatched"]), (&json!(59), &json!(1)), "{table:#}");
 }
+
+#[test]
+fn a_row_whose_key_no_row_of_the_source_can_have_is_one_too_many() {
+    let pair = in_step();
+    pair.target().run("insert into mixed values ('{\"foo\": 1}', '1'), ('[1]', '2')");
+    let said = verdict(&pair, &[]);
+    assert_eq!(drift(&said), ["mixed null extra", "mixed null extra"]);
+    // Nobody can touch it in the changelog, and the repair says so.
+    let ended = pair.call("repair", CONFIG).finish().expect_code(1);
+    assert!(ended.stdout.contains("2 rows differed, 0 rows touched"), "{}", ended.stdout);
+}
