@@ -273,6 +273,9 @@ pub struct VerifyArgs {
     /// large tables.
     #[arg(long)]
     pub full: bool,
+    /// Read no more rows of the source than this in a second.
+    #[arg(long, value_name = "N")]
+    pub rows_per_second: Option<std::num::NonZeroU32>,
     /// Show what both sides hold in the columns that differ. Values may be personal data.
     #[arg(long)]
     pub show_values: bool,

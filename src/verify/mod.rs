@@ -18,8 +18,10 @@ pub mod invariant;
 mod settle;
 mod walk;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
@@ -51,6 +53,8 @@ pub struct Scope {
     pub lists_all: bool,
     /// Statements that must give the same on both sides.
     pub invariants: invariant::Invariants,
+    /// Read no more rows of the source than so many a second; `None` for no limit.
+    pub rows_per_second: Option<NonZeroU32>,
 }
 
 /// The answer.
@@ -225,9 +229,19 @@ struct Sides {
     schema: String,
     plan: Arc<Plan>,
     scope: Scope,
+    begun: Instant,
+    rows_read: AtomicU64,
 }
 
 impl Sides {
+    /// Waits until the rows read so far are no more than the rate allows.
+    async fn keep_to_rate(&self, rows: u64) {
+        let read = self.rows_read.fetch_add(rows, Ordering::Relaxed) + rows;
+        let Some(rate) = self.scope.rows_per_second else { return };
+        let due = Duration::from_secs(1).mul_f64(read as f64 / f64::from(rate.get()));
+        tokio::time::sleep(due.saturating_sub(self.begun.elapsed())).await;
+    }
+
     fn mapping(&self, table: usize) -> &Mapping {
         &self.plan.mappings[table]
     }
@@ -260,7 +274,9 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     let plan = Arc::new(blueprint::plan_in_force(&source, &client, config).await?);
     let survey = source.run(Source::survey).await?;
     let mut left_out = not_travelling(&survey, &known, &plan);
-    let sides = Sides { source, client, schema: config.target_schema.clone(), plan, scope };
+    let schema = config.target_schema.clone();
+    let rows_read = AtomicU64::new(0);
+    let sides = Sides { source, client, schema, plan, scope, begun, rows_read };
     let mut wanted: Vec<usize> = (0..sides.plan.mappings.len()).collect();
     if let Some(name) = &sides.scope.table {
         let is_it = |at: &usize| sides.mapping(*at).table.name.eq_ignore_ascii_case(name);

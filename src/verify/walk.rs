@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use super::image::{RowDigest, RowImage};
@@ -19,6 +20,7 @@ use crate::mapping::Mapping;
 use crate::source::copy::{Chunk, ChunkRead, Cursor, Lane, Slice};
 use crate::table::Key as TableKey;
 use crate::target::{ledger, proof};
+use crate::terminal;
 use crate::value::Owned;
 
 /// Of what the source is read in one go.
@@ -56,6 +58,7 @@ pub(super) async fn table(
         counts: TableVerdict { name: mapping.table.name.clone(), ..TableVerdict::default() },
         findings: Findings::default(),
         sum: Sum::default(),
+        bar: bar(&mapping.table.name, rows),
     };
     let is_in_order = matches!(mapping.table.key, TableKey::RowidAlias(_) | TableKey::HiddenRowid)
         && mapping.columns[mapping.key[0]].pg.is_integer();
@@ -67,7 +70,7 @@ pub(super) async fn table(
     }
     walk.findings.finish(sides, table, &mut walk.counts).await?;
     walk.counts.checksum = walk.sum.to_string();
-    Ok((walk.counts, walk.findings.drift))
+    Ok((std::mem::take(&mut walk.counts), std::mem::take(&mut walk.findings.drift)))
 }
 
 struct Walk<'a> {
@@ -80,6 +83,26 @@ struct Walk<'a> {
     counts: TableVerdict,
     findings: Findings,
     sum: Sum,
+    bar: Option<ProgressBar>,
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How far a table is; a second scan of the source begins it anew.
+fn bar(name: &str, rows: u64) -> Option<ProgressBar> {
+    terminal::is_interactive().then(|| {
+        let bar = terminal::draw(ProgressBar::new(rows));
+        let style = "comparing {msg} {wide_bar} {human_pos} rows of {human_len}, {per_sec}";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
+        bar.set_message(name.to_owned());
+        bar
+    })
 }
 
 impl Walk<'_> {
@@ -106,7 +129,13 @@ impl Walk<'_> {
             })
             .await?;
         match read {
-            ChunkRead::Rows(chunk) => Ok(chunk),
+            ChunkRead::Rows(chunk) => {
+                self.sides.keep_to_rate(chunk.rows).await;
+                if let Some(bar) = &self.bar {
+                    bar.inc(chunk.rows);
+                }
+                Ok(chunk)
+            }
             ChunkRead::Widen { .. } => unreachable!("widening was not allowed"),
         }
     }

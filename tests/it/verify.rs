@@ -748,3 +748,17 @@ fn a_row_whose_key_no_row_of_the_source_can_have_is_one_too_many() {
     let ended = pair.call("repair", CONFIG).finish().expect_code(1);
     assert!(ended.stdout.contains("2 rows differed, 0 rows touched"), "{}", ended.stdout);
 }
+
+#[test]
+fn the_rate_limit_of_a_comparison_holds() {
+    let pair = Pair::with(
+        "create table t (id integer primary key, v text);
+         with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000)
+         insert into t select i, 'v' from n",
+    );
+    pair.catch_up("").expect_code(0);
+    let ended = pair.call("verify", "").args(["--rows-per-second", "1500", "--json"]).finish();
+    let said: Value = serde_json::from_str(&ended.expect_code(0).stdout).expect("JSON");
+    let seconds = said["seconds"].as_f64().expect("a number");
+    assert!((2.0..30.0).contains(&seconds), "3,000 rows at 1,500 a second took {seconds} s");
+}
