@@ -681,6 +681,12 @@ pub async fn is_someone_at_work(client: &Client) -> Result<bool, Error> {
         .map_err(Error::query("look for a running lite2pg"))
 }
 
+/// The number of the newest comparison; 0 if there has been none.
+pub async fn verifications(client: &Client) -> Result<i64, Error> {
+    let row = client.query_one("select coalesce(max(id), 0) from lite2pg.verifications", &[]);
+    row.await.map(|row| row.get(0)).map_err(Error::query("read the verifications"))
+}
+
 /// The newest proof of one table.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Proof {

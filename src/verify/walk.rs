@@ -44,7 +44,6 @@ pub(super) async fn table(
     table: usize,
 ) -> Result<(TableVerdict, Vec<Drift>), Error> {
     let mapping = sides.mapping(table);
-    let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
     let on_target = ledger::count_rows(&sides.client, &sides.schema, &mapping.target).await?;
     let rows = u64::try_from(on_target).unwrap_or(0);
     let mut walk = Walk {
@@ -52,9 +51,8 @@ pub(super) async fn table(
         table,
         image: RowImage::of(mapping),
         key_image: RowImage::of_key(mapping),
-        // Another share each time, as the position moves on.
-        share: (rows > SMALL_ROWS && !sides.scope.is_full)
-            .then(|| u8::try_from(stored.standing.applied.position.0.rem_euclid(64)).unwrap_or(0)),
+        share: (SMALL_ROWS < rows && !sides.scope.is_full)
+            .then(|| u8::try_from(sides.number.rem_euclid(HOME_SHARE.into())).unwrap_or(0)),
         counts: TableVerdict { name: mapping.table.name.clone(), ..TableVerdict::default() },
         findings: Findings::default(),
         sum: Sum::default(),

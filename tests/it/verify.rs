@@ -320,6 +320,11 @@ fn ten_thousand_random_mutations_are_found_and_nothing_else() {
     let found = drift(&said);
     let missed: Vec<_> = expected.iter().filter(|line| !found.contains(line)).take(5).collect();
     assert_eq!((found.len(), missed), (expected.len(), vec![]), "seed {seed}");
+    // All are counted, though only some are listed.
+    let ended = pair.call("verify", "").arg("--json").finish().expect_code(1);
+    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(said["drift_rows"], expected.len());
+    assert_eq!(said["drift"].as_array().map(Vec::len), Some(expected.len().min(100)));
     pair.call("repair", "").finish().expect_code(0);
     pair.assert_equal();
 }
