@@ -136,17 +136,17 @@ impl ColumnType {
     /// Whether rows reach the column only by way of a staging table: an array of arrays cannot be
     /// taken apart, and text has to be cast.
     pub fn needs_stage(&self) -> bool {
-        self.set().is_some_and(|codec| {
-            codec.wire() == codec::Wire::Text
-                || matches!(codec.target().base().kind, Kind::Array(_))
-        })
+        self.is_cast_by_server()
+            || self.set().is_some_and(|codec| matches!(codec.target().base().kind, Kind::Array(_)))
+    }
+
+    /// Whether its values travel as text that the server casts to a type which only it knows.
+    pub fn is_cast_by_server(&self) -> bool {
+        self.set().is_some_and(|codec| codec.wire() == codec::Wire::Text)
     }
 
     /// The name of the type that the staging table has for it.
     pub fn stage_sql(&self) -> &str {
-        match self.set() {
-            Some(codec) if codec.wire() == codec::Wire::Text => PgType::Text.sql(),
-            _ => self.sql(),
-        }
+        if self.is_cast_by_server() { PgType::Text.sql() } else { self.sql() }
     }
 }

@@ -14,7 +14,6 @@ mod choose;
 pub mod codec;
 mod column;
 mod jsonb;
-pub mod jsonb_text;
 mod numeric;
 
 pub use choose::Seen;

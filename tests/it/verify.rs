@@ -525,9 +525,13 @@ fn digests_agree_for_every_type_without_a_second_look() {
     let pair = Pair::with(&format!(
         "create table by_number (id integer primary key, {});
          create table by_text (id text primary key, {});
+         create table mixed (id integer primary key, v);
          with recursive n (i) as (select 1 union all select i + 1 from n where i < {rows})
          insert into by_number select i, {} from n;
-         insert into by_text select 'k' || id, {} from by_number",
+         insert into by_text select 'k' || id, {} from by_number;
+         insert into mixed select id, case id % 6 when 0 then id when 1 then id / 8.0
+             when 2 then char(1, 9, 34, 92, 252, 127) || id when 3 then cast(id as blob)
+             when 4 then 1e300 else -id end from by_number",
         list(&|at, (_, declared, _)| format!("c{at} {declared}"), ", "),
         list(&|at, (_, declared, _)| format!("c{at} {declared}"), ", "),
         list(&|_, (_, _, value)| (*value).to_owned(), ", "),
