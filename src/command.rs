@@ -92,7 +92,7 @@ async fn assess(file: &File, args: AssessArgs) -> Result<Exit, Report> {
     };
     let mut overrides = file.overrides(args.adopt)?;
     if overrides.mode() == Mode::Adopt {
-        let adopted = adoption_of(file, &args.target, path.clone(), schema.clone(), overrides);
+        let adopted = adoption_of(file, &args.target, path.clone(), overrides);
         overrides = Arc::new(adopted.await?);
     }
     let assess = move || assess::assess(&path, &schema, options, &overrides);
@@ -324,11 +324,8 @@ async fn show_quarantine(file: &File, args: QuarantineArgs) -> Result<Exit, Repo
 
 async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
-    let schema = file.target_schema(&args.target);
     let overrides = file.overrides(false)?;
-    let (target, cluster) =
-        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
-    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let (config, cluster) = existing(file, &args.target, path, overrides).await?;
     let scope = verify::Scope {
         table: args.table,
         is_full: args.full,
@@ -350,11 +347,8 @@ async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
 
 async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
-    let schema = file.target_schema(&args.target);
     let overrides = file.overrides(false)?;
-    let (target, cluster) =
-        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
-    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let (config, cluster) = existing(file, &args.target, path, overrides).await?;
     let scope = verify::Scope { table: args.table, ..verify::Scope::default() };
     let outcome = verify::repair(&config, scope, args.dry_run).await;
     release(cluster).await?;
@@ -394,7 +388,7 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
     }
     let overrides = file.overrides(args.adopt)?;
     if overrides.mode() == Mode::Adopt {
-        return show_adoption(file, args, path, schema, overrides).await;
+        return show_adoption(file, args, path, overrides).await;
     }
     let mut source = Source::open(&path)?;
     source.leave_out(overrides.clone());
@@ -407,17 +401,29 @@ async fn schema(file: &File, args: SchemaArgs) -> Result<Exit, Report> {
     Ok(Exit::Yes)
 }
 
+/// What a run of this configuration would work with, for a target that is there already; the
+/// private PostgreSQL, if it is that, is to be released.
+async fn existing(
+    file: &File,
+    args: &TargetArgs,
+    path: PathBuf,
+    overrides: Arc<Overrides>,
+) -> Result<(daemon::Config, Option<PrivateCluster>), Report> {
+    let schema = file.target_schema(args);
+    let (target, cluster) =
+        target_of(file.clone(), args.clone(), path.clone(), Private::MustExist).await?;
+    let pace = PaceArgs::default();
+    Ok((file.run(path, target, schema, overrides, false, &pace), cluster))
+}
+
 /// What the configuration says, with the types of the tables that would be adopted.
 async fn adoption_of(
     file: &File,
     args: &TargetArgs,
     path: PathBuf,
-    schema: String,
     overrides: Arc<Overrides>,
 ) -> Result<Overrides, Report> {
-    let (target, cluster) =
-        target_of(file.clone(), args.clone(), path.clone(), Private::MustExist).await?;
-    let config = file.run(path, target, schema, overrides, false, &PaceArgs::default());
+    let (config, cluster) = existing(file, args, path, overrides).await?;
     let outcome = daemon::blueprint::types_of_target(&config).await;
     release(cluster).await?;
     Ok(outcome?)
@@ -428,14 +434,10 @@ async fn show_adoption(
     file: &File,
     args: SchemaArgs,
     path: PathBuf,
-    schema: String,
     overrides: Arc<Overrides>,
 ) -> Result<Exit, Report> {
-    let (target, cluster) =
-        target_of(file.clone(), args.target.clone(), path.clone(), Private::MustExist).await?;
-    say_about(args.target.target.as_deref(), &target);
-    let pace = PaceArgs::default();
-    let config = file.run(path, target, schema, overrides, false, &pace);
+    let (config, cluster) = existing(file, &args.target, path, overrides).await?;
+    say_about(args.target.target.as_deref(), &config.target);
     let outcome = daemon::blueprint::show(&config).await;
     release(cluster).await?;
     let shown = outcome?;

@@ -5,7 +5,7 @@
 //! builds its statements from it. Pure data.
 
 use crate::change::TableId;
-use crate::table::{Affinity, HIDDEN_ROWID, Key, Table};
+use crate::table::{Affinity, HIDDEN_ROWID, Ident, Key, Table};
 use crate::value::{ColumnType, PgType};
 
 /// A captured table and its target.
@@ -87,6 +87,17 @@ impl Mapping {
             }
         };
         Self { id, table, target, columns, key, is_adopted: false }
+    }
+
+    /// The target table, quoted, in its schema.
+    pub fn qualified(&self, target_schema: &str) -> String {
+        format!("{}.{}", Ident::new(target_schema), Ident::new(&self.target))
+    }
+
+    /// The quoted names of the target's columns that name a row, in key order.
+    pub fn key_names(&self) -> Vec<String> {
+        let columns = self.key.iter().map(|column| &self.columns[*column].target);
+        columns.map(|name| Ident::new(name).to_string()).collect()
     }
 
     /// Whether rows can only be written by way of a staging table.

@@ -294,9 +294,8 @@ impl Status {
                 .expect("writing to a string cannot fail");
         }
         if let (Some(at), Some(rows)) = (&self.last_verify, self.drift_rows) {
-            let found = if rows == 0 { "no row" } else { "rows" };
-            let count = if rows == 0 { String::new() } else { format!("{rows} ") };
-            writeln!(text, "  both sides were compared at {at}: {count}{found} differed")
+            let rows = if rows == 0 { "no row".to_owned() } else { format!("{rows} rows") };
+            writeln!(text, "  both sides were compared at {at}: {rows} differed")
                 .expect("writing to a string cannot fail");
         }
         if 0 < self.quarantined {

@@ -48,14 +48,9 @@ impl Remedies {
             let other = Codec::new(codec.target().clone(), codec.form().clone(), policies);
             other.is_ok_and(|other| other.encode(value, &mut Vec::new()).is_ok())
         };
-        if self.tried == 0 {
-            let taking = CHOICES.iter().filter(|choice| is_taken_by(choice));
-            self.choices = taking.map(|(words, _)| *words).collect();
-        } else {
-            let choices = CHOICES.iter().filter(|(words, _)| self.choices.contains(words));
-            self.choices =
-                choices.filter(|one| is_taken_by(one)).map(|(words, _)| *words).collect();
-        }
+        let is_left = |words| self.tried == 0 || self.choices.contains(words);
+        let left = CHOICES.iter().filter(|(words, _)| is_left(words));
+        self.choices = left.filter(|one| is_taken_by(one)).map(|(words, _)| *words).collect();
         self.tried += 1;
     }
 

@@ -115,12 +115,14 @@ impl Blueprint {
     }
 }
 
-/// The mappings that a run which is in step works with; `source` may read by them. Writes nothing.
+/// The mappings that a run which is in step works with, and the schema that they were drawn from;
+/// `source` may read by them. Writes nothing.
 pub(crate) async fn plan_in_force(
     source: &SourceThread,
     client: &Client,
     config: &Config,
-) -> Result<Plan, Error> {
+    known: &[KnownTable],
+) -> Result<(Plan, Survey), Error> {
     let survey = source
         .run(|source| {
             let survey = source.survey()?;
@@ -128,13 +130,13 @@ pub(crate) async fn plan_in_force(
             Ok::<_, source::Error>(survey)
         })
         .await?;
-    let known = ledger::tables(client).await?;
-    let blueprint = Blueprint::draw(source, client, config, survey, &known).await?;
+    let blueprint = Blueprint::draw(source, client, config, survey, known).await?;
     let mappings = blueprint.survey.catalog.tables.iter().filter_map(|table| {
         let known = known.iter().find(|known| known.name == table.name)?;
         blueprint.mapping(table, known.id)
     });
-    Ok(Plan::new(mappings.collect()))
+    let plan = Plan::new(mappings.collect());
+    Ok((plan, blueprint.survey))
 }
 
 /// The DDL that a first run would carry out where it makes all tables. Reads the source only.

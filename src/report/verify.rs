@@ -115,7 +115,7 @@ fn summary(verdict: &Verdict) -> String {
     let tables = counted(i64::try_from(verdict.tables.len()).unwrap_or(i64::MAX), "table");
     let position = verdict.position.applied;
     let seconds = verdict.seconds;
-    let quarantined: u64 = verdict.tables.iter().map(|table| table.quarantined).sum();
+    let quarantined = verdict.quarantined();
     match verdict.verdict {
         Outcome::Pass => {
             format!("PASS: {rows} in {tables} are equal at position {position} ({seconds:.1} s)")

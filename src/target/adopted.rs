@@ -22,7 +22,7 @@ pub(super) async fn empty(
     target_schema: &str,
     mapping: &Mapping,
 ) -> Result<(), Error> {
-    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let target = mapping.qualified(target_schema);
     let gone = client
         .execute(&format!("delete from {target}"), &[])
         .await

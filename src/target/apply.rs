@@ -620,11 +620,7 @@ impl Applier {
             )
             .await
             .map_err(Error::query("read the unique indexes"))?;
-        let key: Vec<String> = mapping
-            .key
-            .iter()
-            .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
-            .collect();
+        let key = mapping.key_names();
         let key_list = key.join(", ");
         Ok(indexes
             .iter()
@@ -758,7 +754,7 @@ impl Applier {
     }
 
     fn qualified(&self, mapping: &Mapping) -> String {
-        format!("{}.{}", self.schema, Ident::new(&mapping.target))
+        mapping.qualified(self.schema.raw())
     }
 
     /// Prepares a table's statements, once per connection.
@@ -1007,11 +1003,6 @@ fn rows_of_arrays(mapping: &Mapping) -> String {
 
 fn upsert_sql(mapping: &Mapping, target: &str, rows: &str) -> String {
     let columns = column_list(mapping);
-    let key: Vec<String> = mapping
-        .key
-        .iter()
-        .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
-        .collect();
     let set: Vec<String> = (0..mapping.columns.len())
         .filter(|column| !mapping.key.contains(column) || has_equal_forms(mapping, *column))
         .map(|column| {
@@ -1027,7 +1018,7 @@ fn upsert_sql(mapping: &Mapping, target: &str, rows: &str) -> String {
     format!(
         "insert into {target} ({columns}) overriding system value
          {rows} on conflict ({}) do {action}",
-        key.join(", "),
+        mapping.key_names().join(", "),
     )
 }
 
@@ -1039,32 +1030,41 @@ fn has_equal_forms(mapping: &Mapping, column: usize) -> bool {
 }
 
 fn delete_sql(mapping: &Mapping, target: &str) -> String {
-    let name = |column: usize| Ident::new(&mapping.columns[column].target);
-    if let [column] = mapping.key[..] {
-        let pg = mapping.columns[column].pg.wire().0;
-        return format!("delete from {target} where {} = any($1::{pg}[])", name(column));
+    if let ([column], [name]) = (&mapping.key[..], &mapping.key_names()[..]) {
+        let pg = mapping.columns[*column].pg.wire().0;
+        return format!("delete from {target} where {name} = any($1::{pg}[])");
     }
-    let arrays: Vec<String> = mapping
-        .key
-        .iter()
-        .enumerate()
-        .map(|(number, column)| {
-            format!("${}::{}[]", number + 1, mapping.columns[*column].pg.wire().0)
-        })
-        .collect();
+    let Named { list, condition, .. } = named_rows(mapping);
+    format!("delete from {target} t using {list} where {condition}")
+}
+
+/// The rows of a table that parameters name: an array for each column of the key.
+pub(super) struct Named {
+    /// What the table, as `t`, is joined with: `unnest($1::bigint[], …) as named (k0, …)`.
+    pub list: String,
+    /// The condition of the join.
+    pub condition: String,
+    /// The names as they were given.
+    pub names: Vec<String>,
+}
+
+/// For statements whose parameters are [`key_arrays`].
+pub(super) fn named_rows(mapping: &Mapping) -> Named {
+    let types = mapping.key.iter().map(|column| mapping.columns[*column].pg.wire().0);
+    let arrays: Vec<String> =
+        types.enumerate().map(|(number, pg)| format!("${}::{pg}[]", number + 1)).collect();
     let names: Vec<String> = (0..mapping.key.len()).map(|number| format!("k{number}")).collect();
-    let equal: Vec<String> = mapping
-        .key
+    let key_names = mapping.key_names();
+    let equal: Vec<String> = key_names
         .iter()
-        .enumerate()
-        .map(|(number, column)| format!("t.{} = touched.k{number}", name(*column)))
+        .zip(&names)
+        .map(|(column, name)| format!("t.{column} = named.{name}"))
         .collect();
-    format!(
-        "delete from {target} t using unnest({}) as touched ({}) where {}",
-        arrays.join(", "),
-        names.join(", "),
-        equal.join(" and "),
-    )
+    Named {
+        list: format!("unnest({}) as named ({})", arrays.join(", "), names.join(", ")),
+        condition: equal.join(" and "),
+        names: names.iter().map(|name| format!("named.{name}")).collect(),
+    }
 }
 
 /// The quoted name of the key, where keys are single integers.

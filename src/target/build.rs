@@ -296,7 +296,7 @@ async fn alter_in_place(
     table: &Altered<'_>,
 ) -> Result<(), Error> {
     let mapping = table.mapping;
-    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let target = mapping.qualified(target_schema);
     for step in &table.steps {
         let sql = step.sql(&target);
         client.batch_execute(&sql).await.map_err(Error::query("alter a table"))?;
@@ -513,7 +513,7 @@ pub async fn build_key(
     key_sql: &str,
 ) -> Result<(), Error> {
     let doing = "build the key of a table";
-    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let target = mapping.qualified(target_schema);
     let equal: Vec<String> = mapping
         .key
         .iter()
@@ -571,11 +571,7 @@ async fn set_long_keys_aside(
     target: &str,
 ) -> Result<(), Error> {
     let doing = "set rows with long keys aside";
-    let key: Vec<String> = mapping
-        .key
-        .iter()
-        .map(|column| Ident::new(&mapping.columns[*column].target).to_string())
-        .collect();
+    let key = mapping.key_names();
     let columns = key.join(", ");
     // A third of a page, less what surrounds the entry: shorter ones fit however they compress.
     const ENTRY_BYTES_SURE: i32 = 2_600;
@@ -759,7 +755,7 @@ pub async fn widen(
     let doing = "widen a column";
     let collate = if to == crate::value::PgType::Text { " collate \"C\"" } else { "" };
     let name = Ident::new(&mapping.columns[column].target);
-    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let target = mapping.qualified(target_schema);
     // The default was written for the old type; the source gives every value while we replicate.
     client
         .batch_execute(&format!(

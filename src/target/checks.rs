@@ -63,7 +63,7 @@ pub async fn look(
 ) -> Result<Vec<Check>, Error> {
     let mut checks = objects(client, target_schema).await?;
     for mapping in mappings {
-        checks.extend(key(client, target_schema, mapping).await?);
+        checks.push(key(client, target_schema, mapping).await?);
         checks.extend(sequences(client, target_schema, mapping).await?);
     }
     Ok(checks)
@@ -92,12 +92,8 @@ async fn objects(client: &Client, target_schema: &str) -> Result<Vec<Check>, Err
 }
 
 /// The index that names rows; an adopted table has been looked at when its session began.
-async fn key(
-    client: &Client,
-    target_schema: &str,
-    mapping: &Mapping,
-) -> Result<Option<Check>, Error> {
-    let table = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+async fn key(client: &Client, target_schema: &str, mapping: &Mapping) -> Result<Check, Error> {
+    let table = mapping.qualified(target_schema);
     let is_there: bool = client
         .query_one(
             "select exists (select from pg_index where indrelid = to_regclass($1) and indisunique
@@ -108,10 +104,10 @@ async fn key(
         .map_err(Error::query("look at a key"))?
         .get(0);
     let name = format!("key of {}", mapping.target);
-    Ok(Some(match is_there {
+    Ok(match is_there {
         true => Check::of(name, CheckState::Ok, None),
         false => Check::of(name, CheckState::Failed, Some("no unique index is left".to_owned())),
-    }))
+    })
 }
 
 /// Sequences must be past the data before the application draws from them.
@@ -121,7 +117,7 @@ async fn sequences(
     mapping: &Mapping,
 ) -> Result<Vec<Check>, Error> {
     let doing = "look at the sequences";
-    let table = format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target));
+    let table = mapping.qualified(target_schema);
     let mut checks = Vec::new();
     for row in client.query(build::SEQUENCES, &[&table]).await.map_err(Error::query(doing))? {
         let (column, sequence): (String, String) = (row.get(0), row.get(1));

@@ -7,7 +7,7 @@ use postgres_types::{FromSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::Error;
-use super::apply::{Raw, Standing, key_arrays};
+use super::apply::{Named, Raw, Standing, key_arrays, named_rows, raw_key};
 use super::ledger::{self, Stored};
 use crate::batch::KeyImage;
 use crate::mapping::Mapping;
@@ -41,30 +41,13 @@ pub struct RowsFound {
     pub rows: Vec<(KeyImage, Vec<Option<Vec<u8>>>)>,
 }
 
-struct Asked {
-    table: String,
-    key: String,
-}
-
-impl Asked {
-    fn of(target_schema: &str, mapping: &Mapping) -> Self {
-        let key = &mapping.columns[mapping.key[0]];
-        Self {
-            table: format!("{}.{}", Ident::new(target_schema), Ident::new(&mapping.target)),
-            key: Ident::new(&key.target).to_string(),
-        }
-    }
-
-    fn within(&self, stretch: Stretch) -> String {
-        let key = &self.key;
-        let after = stretch.after.map(|after| format!("{after} < {key}"));
-        let until = stretch.until.map(|until| format!("{key} <= {until}"));
+impl Stretch {
+    /// As a condition on the column `key`.
+    fn condition(self, key: &str) -> String {
+        let after = self.after.map(|after| format!("{after} < {key}"));
+        let until = self.until.map(|until| format!("{key} <= {until}"));
         let conditions: Vec<String> = after.into_iter().chain(until).collect();
-        if conditions.is_empty() {
-            String::new()
-        } else {
-            format!("where {}", conditions.join(" and "))
-        }
+        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
     }
 }
 
@@ -76,13 +59,12 @@ pub async fn stretch(
     row_digest: &str,
     stretch: Stretch,
 ) -> Result<StretchDigest, Error> {
-    let asked = Asked::of(target_schema, mapping);
+    let key = mapping.key_names().join(", ");
     let sql = format!(
         "select count(*), pg_catalog.sha256(coalesce(string_agg(d, ''::bytea order by k), ''))
-           from (select {key} as k, {row_digest} as d from {table} {within}) s",
-        key = asked.key,
-        table = asked.table,
-        within = asked.within(stretch),
+           from (select {key} as k, {row_digest} as d from {} where {}) s",
+        mapping.qualified(target_schema),
+        stretch.condition(&key),
     );
     let row = client.query_one(&sql, &[]).await.map_err(Error::query("digest rows"))?;
     Ok(StretchDigest { rows: row.get(0), digest: row.get(1) })
@@ -96,12 +78,11 @@ pub async fn digests(
     row_digest: &str,
     stretch: Stretch,
 ) -> Result<Vec<(i64, Vec<u8>)>, Error> {
-    let asked = Asked::of(target_schema, mapping);
+    let key = mapping.key_names().join(", ");
     let sql = format!(
-        "select {key}::bigint, {row_digest} from {table} {within} order by 1",
-        key = asked.key,
-        table = asked.table,
-        within = asked.within(stretch),
+        "select {key}::bigint, {row_digest} from {} where {} order by 1",
+        mapping.qualified(target_schema),
+        stretch.condition(&key),
     );
     let rows = client.query(&sql, &[]).await.map_err(Error::query("digest rows"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
@@ -120,10 +101,9 @@ pub async fn part<'a>(
     let (number, parts) = part;
     let sql = format!(
         "select substring(k for 16), substring(d for 16)
-           from (select {key_digest} as k, {row_digest} as d from {}.{}) s
+           from (select {key_digest} as k, {row_digest} as d from {}) s
           where get_byte(k, 15) % {parts} = {number}",
-        Ident::new(target_schema),
-        Ident::new(&mapping.target)
+        mapping.qualified(target_schema),
     );
     let doing = "digest rows";
     let none: [i32; 0] = [];
@@ -143,19 +123,13 @@ pub async fn keys_of_digests(
     key_digest: &str,
     wanted: &[Vec<u8>],
 ) -> Result<Vec<KeyImage>, Error> {
-    let columns = key_columns(mapping);
     let sql = format!(
-        "select {columns} from {}.{} where substring({key_digest} for 16) = any($1)",
-        Ident::new(target_schema),
-        Ident::new(&mapping.target)
+        "select {} from {} where substring({key_digest} for 16) = any($1)",
+        mapping.key_names().join(", "),
+        mapping.qualified(target_schema),
     );
     let rows = client.query(&sql, &[&wanted]).await.map_err(Error::query("find keys"))?;
-    Ok(rows.iter().map(|row| super::apply::raw_key(row, 0)).collect())
-}
-
-fn key_columns(mapping: &Mapping) -> String {
-    let columns = mapping.key.iter().map(|column| &mapping.columns[*column].target);
-    columns.map(|name| Ident::new(name).to_string()).collect::<Vec<_>>().join(", ")
+    Ok(rows.iter().map(|row| raw_key(row, 0)).collect())
 }
 
 /// A field as PostgreSQL sends it.
@@ -185,32 +159,12 @@ pub async fn rows(
     let doing = "read rows to compare them";
     let columns: Vec<String> =
         mapping.columns.iter().map(|column| format!("t.{}", Ident::new(&column.target))).collect();
-    let names: Vec<String> = (0..mapping.key.len()).map(|number| format!("k{number}")).collect();
-    let arrays: Vec<String> = mapping
-        .key
-        .iter()
-        .enumerate()
-        .map(|(number, column)| {
-            format!("${}::{}[]", number + 1, mapping.columns[*column].pg.wire().0)
-        })
-        .collect();
-    let equal: Vec<String> = mapping
-        .key
-        .iter()
-        .enumerate()
-        .map(|(number, column)| {
-            format!("t.{} = wanted.k{number}", Ident::new(&mapping.columns[*column].target))
-        })
-        .collect();
+    let Named { list, condition, names } = named_rows(mapping);
     let sql = format!(
-        "select {}, {} from {}.{} t join unnest({}) as wanted ({}) on {}",
+        "select {}, {} from {} t join {list} on {condition}",
         columns.join(", "),
-        names.iter().map(|name| format!("wanted.{name}")).collect::<Vec<_>>().join(", "),
-        Ident::new(target_schema),
-        Ident::new(&mapping.target),
-        arrays.join(", "),
         names.join(", "),
-        equal.join(" and "),
+        mapping.qualified(target_schema),
     );
     let width = mapping.columns.len();
     in_snapshot(client, async {
@@ -225,7 +179,7 @@ pub async fn rows(
         let found: Vec<Row> = found.try_collect().await.map_err(Error::query(doing))?;
         let rows = found.iter().map(|row| {
             let fields = (0..width).map(|at| row.get::<_, Field>(at).0).collect();
-            (super::apply::raw_key(row, width), fields)
+            (raw_key(row, width), fields)
         });
         Ok(RowsFound { stored, rows: rows.collect() })
     })

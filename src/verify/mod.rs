@@ -30,10 +30,10 @@ use crate::batch::key_of_json;
 use crate::change::{Lineage, Position};
 use crate::daemon::{self, Config, blueprint};
 use crate::mapping::Mapping;
+use crate::source::Survey;
 use crate::source::changelog::Plan;
 use crate::source::schema::SkippedKind;
 use crate::source::thread::SourceThread;
-use crate::source::{Source, Survey};
 use crate::target::checks::{self, Check, CheckState};
 use crate::target::{self, connect, ledger};
 
@@ -278,8 +278,8 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     let place = stored.place();
     source.run(move |source| source.prove(&place)).await?;
     let known = ledger::tables(&client).await?;
-    let plan = Arc::new(blueprint::plan_in_force(&source, &client, config).await?);
-    let survey = source.run(Source::survey).await?;
+    let (plan, survey) = blueprint::plan_in_force(&source, &client, config, &known).await?;
+    let plan = Arc::new(plan);
     let mut left_out = not_travelling(&survey, &known, &plan);
     let schema = config.target_schema.clone();
     let rows_read = AtomicU64::new(0);
@@ -303,8 +303,8 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
             is_missing: false,
         }));
         let (verdict, differing) = walk::table(&sides, table).await?;
-        tracing::info!(table = %verdict.name, rows = verdict.rows_source, drift = differing.len(),
-            in_flight = verdict.in_flight, "compared");
+        tracing::info!(table = %verdict.name, rows = verdict.rows_source,
+            drift = verdict.drift_rows(), in_flight = verdict.in_flight, "compared");
         tables.push(verdict);
         drift.extend(differing);
     }
@@ -323,29 +323,13 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         drift.truncate(LISTED_MAX);
     }
     let in_flight = tables.iter().map(|table| table.in_flight).sum();
-    let quarantined: u64 = tables.iter().map(|table| table.quarantined).sum();
-    let counts = |state| {
-        let serious = |finding: &&invariant::Finding| finding.severity == Severity::Fail;
-        invariants.iter().filter(serious).any(|finding| finding.state == state)
-    };
-    let is_whole = in_flight == 0
-        && left_out.iter().all(|left_out| !left_out.is_missing)
-        && !counts(State::Unknown);
-    let differs = 0 < drift_rows + quarantined
-        || counts(State::Violated)
-        || checks.iter().any(|check| check.state == CheckState::Failed);
-    let verdict = match (differs, is_whole) {
-        (true, _) => Outcome::Fail,
-        (false, true) if !tables.is_empty() => Outcome::Pass,
-        _ => Outcome::Incomplete,
-    };
     let position = VerdictPosition {
         lineage: stored.lineage.clone(),
         applied: stored.standing.applied.position,
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let verdict = Verdict {
-        verdict,
+    let mut verdict = Verdict {
+        verdict: Outcome::Incomplete,
         position,
         tables,
         drift,
@@ -356,6 +340,7 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         left_out,
         seconds,
     };
+    verdict.verdict = verdict.outcome();
     note(&sides, &verdict).await?;
     Ok(verdict)
 }
@@ -365,7 +350,6 @@ async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), target::Error> {
     let json = |value: Result<serde_json::Value, serde_json::Error>| {
         value.expect("counts and names are JSON").to_string()
     };
-    let quarantined: u64 = verdict.tables.iter().map(|table| table.quarantined).sum();
     let word = json(serde_json::to_value(verdict.verdict)).replace('"', "");
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     sides
@@ -384,7 +368,7 @@ async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), target::Error> {
                 &sides.scope.is_full,
                 &count(verdict.drift_rows),
                 &count(verdict.in_flight),
-                &count(quarantined),
+                &count(verdict.quarantined()),
                 &verdict.seconds,
                 &json(serde_json::to_value(&verdict.tables)),
                 &json(serde_json::to_value(&verdict.left_out)),
@@ -429,6 +413,31 @@ impl Verdict {
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows_source).sum()
     }
+
+    /// Rows that the target cannot hold.
+    pub fn quarantined(&self) -> u64 {
+        self.tables.iter().map(|table| table.quarantined).sum()
+    }
+
+    /// What all that was found comes to.
+    fn outcome(&self) -> Outcome {
+        let is_any = |state| {
+            let serious = |finding: &&invariant::Finding| finding.severity == Severity::Fail;
+            self.invariants.iter().filter(serious).any(|finding| finding.state == state)
+        };
+        let differs = 0 < self.drift_rows + self.quarantined()
+            || is_any(State::Violated)
+            || self.checks.iter().any(|check| check.state == CheckState::Failed);
+        let is_whole = self.in_flight == 0
+            && !self.tables.is_empty()
+            && self.left_out.iter().all(|left_out| !left_out.is_missing)
+            && !is_any(State::Unknown);
+        match (differs, is_whole) {
+            (true, _) => Outcome::Fail,
+            (false, true) => Outcome::Pass,
+            (false, false) => Outcome::Incomplete,
+        }
+    }
 }
 
 /// What a repair came to.
@@ -463,6 +472,9 @@ pub async fn repair(config: &Config, scope: Scope, is_dry: bool) -> Result<Repai
     for table in &known {
         let drift = before.drift.iter().filter(|drift| drift.table == table.name);
         let keys: Vec<settle::Key> = drift.filter_map(|drift| key_of_json(&drift.key)).collect();
+        if keys.is_empty() {
+            continue;
+        }
         touched += keys.len() as u64;
         let (place, id) = (stored.place(), table.id);
         source.run(move |source| source.touch(&place, id, &keys)).await?;

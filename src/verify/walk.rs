@@ -138,21 +138,24 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes what a chunk holds: digests of its rows, and rows that the target cannot hold, which
-    /// must be in quarantine.
-    fn note(&mut self, chunk: &Chunk) -> (Vec<(Vec<u8>, RowDigest)>, Vec<Key>) {
-        let width = self.mapping().columns.len();
+    /// The rows of a chunk, each with its digest.
+    fn rows(&self, chunk: &Chunk) -> Vec<(Vec<u8>, RowDigest)> {
         let mut rows = Vec::new();
-        let (image, counts) = (&self.image, &mut self.counts);
-        each_tuple(&chunk.tuples, width, |tuple| {
-            counts.rows_source += 1;
-            counts.bytes += tuple.len() as u64;
-            rows.push((tuple.to_vec(), image.digest(tuple)));
+        each_tuple(&chunk.tuples, self.mapping().columns.len(), |tuple| {
+            rows.push((tuple.to_vec(), self.image.digest(tuple)));
         });
-        rows.iter().for_each(|(_, digest)| self.sum.add(digest));
-        self.counts.rows_source += chunk.quarantined.len() as u64;
-        let aside = chunk.quarantined.iter().filter_map(|aside| key_of_json(&aside.key));
-        (rows, aside.collect())
+        rows
+    }
+
+    /// Counts the rows of a chunk; the keys of those that the target cannot hold, which must be in
+    /// quarantine.
+    fn count(&mut self, chunk: &Chunk, rows: &[(Vec<u8>, RowDigest)]) -> Vec<Key> {
+        for (tuple, digest) in rows {
+            self.counts.bytes += tuple.len() as u64;
+            self.sum.add(digest);
+        }
+        self.counts.rows_source += (rows.len() + chunk.quarantined.len()) as u64;
+        chunk.quarantined.iter().filter_map(|aside| key_of_json(&aside.key)).collect()
     }
 
     async fn by_stretches(&mut self) -> Result<(), Error> {
@@ -168,7 +171,8 @@ impl Walk<'_> {
                 Cursor::Rowid(rowid) if !chunk.is_last => Some(*rowid),
                 _ => None,
             };
-            let (rows, mut candidates) = self.note(&chunk);
+            let rows = self.rows(&chunk);
+            let mut candidates = self.count(&chunk, &rows);
             let stretch = proof::Stretch { after, until };
             let rows: Vec<(i64, RowDigest)> = rows
                 .into_iter()
@@ -238,10 +242,11 @@ impl Walk<'_> {
             let mut cursor = Cursor::Start;
             loop {
                 let chunk = self.chunk(cursor).await?;
-                let (tuples, aside) = match number {
-                    0 => self.note(&chunk),
-                    _ => self.again(&chunk),
-                };
+                let tuples = self.rows(&chunk);
+                if number == 0 {
+                    let aside = self.count(&chunk, &tuples);
+                    self.findings.settle(self.sides, self.table, aside, &mut self.counts).await?;
+                }
                 for (tuple, digest) in tuples {
                     let key = half(&self.key_digest(&tuple));
                     if u16::from(key[15]) % parts == number {
@@ -251,9 +256,6 @@ impl Walk<'_> {
                             home.extend(key_of_tuple(self.mapping(), &tuple).map(|row| (key, row)));
                         }
                     }
-                }
-                if number == 0 {
-                    self.findings.settle(self.sides, self.table, aside, &mut self.counts).await?;
                 }
                 if chunk.is_last {
                     break;
@@ -267,15 +269,6 @@ impl Walk<'_> {
             self.settle_digests(differing).await?;
         }
         Ok(())
-    }
-
-    /// The rows of a chunk that has been counted already.
-    fn again(&self, chunk: &Chunk) -> (Vec<(Vec<u8>, RowDigest)>, Vec<Key>) {
-        let mut rows = Vec::new();
-        each_tuple(&chunk.tuples, self.mapping().columns.len(), |tuple| {
-            rows.push((tuple.to_vec(), self.image.digest(tuple)));
-        });
-        (rows, Vec::new())
     }
 
     /// The digests of keys under which the two sides differ, within a part.
@@ -309,9 +302,8 @@ impl Walk<'_> {
         let mut cursor = Cursor::Start;
         loop {
             let chunk = self.chunk(cursor).await?;
-            let (tuples, _) = self.again(&chunk);
             let mut keys = Vec::new();
-            for (tuple, _) in tuples {
+            for (tuple, _) in self.rows(&chunk) {
                 if wanted.remove(&half(&self.key_digest(&tuple))) {
                     keys.extend(key_of_tuple(self.mapping(), &tuple));
                 }

@@ -16,6 +16,7 @@ use super::kind::{Kind, Target};
 use super::moment::{self, Clock, Moments, Separator, Suffix, Zone};
 use super::number::Number;
 use super::policy::Policies;
+use super::temporal::DAY_OF_TIMES;
 use crate::table::Affinity;
 use crate::value::{Misfit, Storage};
 
@@ -272,7 +273,7 @@ fn proposals(kind: &Kind, value: Storage<'_>) -> Vec<Form> {
         Kind::Bytea => vec![Form::Blob, Form::Text],
         Kind::Date | Kind::Timestamp(_) | Kind::Timestamptz(_) => moments(value, text),
         Kind::Time(_) => match text {
-            Some(text) => match text.strip_prefix("2000-01-01 ") {
+            Some(text) => match text.strip_prefix(DAY_OF_TIMES) {
                 Some(time) => clocks(time).map(Form::On2000).collect(),
                 None => clocks(text).map(Form::Clock).collect(),
             },

@@ -45,7 +45,7 @@ pub(super) fn get(kind: &Kind, form: &Form, zone: Option<&Zone>, bytes: &[u8]) -
             Some(Owned::Text(text.into()))
         }
         (Kind::Time(_), Form::On2000(clock)) => {
-            let mut text = format!("{DAY_OF_TIMES} ");
+            let mut text = DAY_OF_TIMES.to_owned();
             clock.write(i128::from(word(bytes)?), &mut text)?;
             Some(Owned::Text(text.into()))
         }
@@ -89,13 +89,12 @@ pub(super) fn get(kind: &Kind, form: &Form, zone: Option<&Zone>, bytes: &[u8]) -
     }
 }
 
-/// The date that Rails puts before times of day.
-const DAY_OF_TIMES: &str = "2000-01-01";
+/// What Rails puts before times of day.
+pub(super) const DAY_OF_TIMES: &str = "2000-01-01 ";
 
 /// Reads a time of day, with or without the date that some put before it.
-pub(super) fn read_time(text: &str) -> Option<moment::ReadClock> {
-    let dated = text.strip_prefix(DAY_OF_TIMES).and_then(|rest| rest.strip_prefix(' '));
-    moment::read_clock(dated.unwrap_or(text))
+fn read_time(text: &str) -> Option<moment::ReadClock> {
+    moment::read_clock(text.strip_prefix(DAY_OF_TIMES).unwrap_or(text))
 }
 
 /// `1970-01-01 00:00:01.518823`.
