@@ -19,10 +19,11 @@ use crate::failpoint;
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// What makes each format out of the one before. None is ever changed once it was released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002_adopted_tables.sql"),
     include_str!("schema/0003_verifications.sql"),
+    include_str!("schema/0004_running_checksum.sql"),
 ];
 
 /// Puts a row into quarantine; the newest reason wins.
