@@ -30,6 +30,8 @@ pub struct Batch {
     pub read_through: Position,
     /// When the last entry was written, in milliseconds since 1970.
     pub newest_ms: i64,
+    /// When the first entry was written.
+    pub oldest_ms: i64,
     /// Per mapping that was touched: its position in the plan and its rows.
     pub tables: Vec<TableBatch>,
     /// How many changelog entries went into it.

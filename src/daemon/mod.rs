@@ -12,6 +12,7 @@
 pub mod blueprint;
 pub mod copy;
 pub mod finalise;
+pub mod lag;
 pub mod prepare;
 mod progress;
 pub mod stream;

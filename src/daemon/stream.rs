@@ -7,11 +7,12 @@
 //! File events wake the loop; without them it looks every poll interval, which is enough.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
+use super::lag::Gatherer;
 use super::prepare::Session;
 use super::{Ended, Error, OnUnmappable, Run};
 use crate::batch::Batch;
@@ -23,6 +24,7 @@ use crate::target::apply::{Applied, Applier, Limits};
 use crate::target::attend::Attendant;
 use crate::target::build::Built;
 use crate::target::explain::explain;
+use crate::target::history::{self, LagMinute};
 use crate::target::ledger::{self, Phase};
 use crate::target::{self, build};
 use crate::value::PgType;
@@ -52,6 +54,9 @@ const PRUNE_ROUNDS_MAX: usize = 20;
 
 /// Pause between two rounds, during which the application has the file to itself.
 const PRUNE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often to forget lag that is older than anybody asks for.
+const LAG_PRUNE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often to look for a moment to prune in, once something is to be pruned.
 const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,16 +90,24 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         proven: Instant::now(),
         pruned: Instant::now(),
         tried_to_prune: Instant::now(),
+        lag: Gatherer::new(now_ms()),
+        lag_pruned: None,
     };
     let ended = stream.replay(run).await;
     drop(watch);
     match ended {
+        Ok(ended) => {
+            // What is left of the minute would be lost with each restart.
+            let rest = stream.lag.take(now_ms());
+            stream.note_lag(rest).await?;
+            Ok(ended)
+        }
         Err(Error::Source(source::Error::Outgrown { table, column, to })) => {
             stream.outgrow(table, column, to).await?;
             // A new session copies the table again.
             Err(source::Error::SchemaChanged.into())
         }
-        ended => ended,
+        error => error,
     }
 }
 
@@ -119,6 +132,10 @@ struct Stream {
     /// When there was last nothing to prune.
     pruned: Instant,
     tried_to_prune: Instant,
+    /// The minute that is under way.
+    lag: Gatherer,
+    /// When old lag was last forgotten, in this session.
+    lag_pruned: Option<Instant>,
 }
 
 impl Stream {
@@ -135,11 +152,15 @@ impl Stream {
             failpoint::hit(failpoint::REPLAY_READ);
             let through = batch.through;
             self.read = through;
+            let waiting = batch.read_through.0 - self.applier.standing().applied.position.0;
+            self.lag.read(batch.oldest_ms, batch.changes, waiting);
             next = self.apply(run, batch).await?;
+            self.note_lag_if_due().await?;
             // A stop does not wait for a backlog: what is committed stays, the rest is replayed.
             if run.stop.is_given() {
                 if self.applier.is_pending() {
                     self.applier.roll_back().await?;
+                    self.lag.rolled_back();
                 }
                 return Ok(Ended::Stopped);
             }
@@ -177,8 +198,9 @@ impl Stream {
             let applied = self.applier.apply(&self.plan.mappings, &batch);
             let (applied, ahead) = tokio::join!(self.attendant.attend(applied), ahead);
             match applied {
-                Ok(_) => {
+                Ok(applied) => {
                     run.got_somewhere();
+                    self.note_commit(applied);
                     return ahead;
                 }
                 refused => refused,
@@ -188,8 +210,9 @@ impl Stream {
             self.attendant.attend(applied).await
         };
         match applied {
-            Ok(Applied::Committed(standing)) => {
+            Ok(applied @ Applied::Committed(standing)) => {
                 run.got_somewhere();
+                self.note_commit(applied);
                 tracing::debug!(
                     applied = standing.applied.position.0,
                     changes = batch.changes,
@@ -211,6 +234,7 @@ impl Stream {
                     the source holds; going row by row"
                 );
                 self.applier.roll_back_and_go_row_by_row(table).await?;
+                self.lag.rolled_back();
                 self.read = self.applier.standing().applied;
                 self.tail(run).await
             }
@@ -302,11 +326,19 @@ impl Stream {
     async fn await_change(&mut self, run: &mut Run) -> Result<(), Error> {
         let mut stop = run.stop.clone();
         loop {
-            let rang = tokio::select! {
-                () = stop.given() => return Ok(()),
-                () = self.bell.notified() => true,
-                () = tokio::time::sleep(run.config.poll_interval) => false,
+            let look_at = tokio::time::Instant::now() + run.config.poll_interval;
+            let rang = loop {
+                let minute_ends = Duration::from_millis(self.lag.left_ms(now_ms()));
+                tokio::select! {
+                    () = stop.given() => return Ok(()),
+                    () = self.bell.notified() => break true,
+                    () = tokio::time::sleep_until(look_at) => break false,
+                    () = tokio::time::sleep(minute_ends), if !self.applier.is_pending() => {
+                        self.note_lag_if_due().await?;
+                    }
+                }
             };
+            self.note_lag_if_due().await?;
             if !self.stopped.is_empty() && STOPPED_INTERVAL <= self.begun.elapsed() {
                 return Err(Error::LookAnew);
             }
@@ -328,6 +360,33 @@ impl Stream {
             }
             self.prune_if_due(run).await?;
         }
+    }
+
+    fn note_commit(&mut self, applied: Applied) {
+        if let Applied::Committed(_) = applied {
+            self.lag.committed(now_ms());
+        }
+    }
+
+    /// Once a minute, and never within a transaction that is open for a backlog.
+    async fn note_lag_if_due(&mut self) -> Result<(), Error> {
+        if self.applier.is_pending() {
+            return Ok(());
+        }
+        match self.lag.take_if_over(now_ms()) {
+            Some(minute) => self.note_lag(minute).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn note_lag(&mut self, minute: LagMinute) -> Result<(), Error> {
+        let client = self.applier.client();
+        self.attendant.attend(history::note_lag(client, self.epoch, &minute)).await?;
+        if self.lag_pruned.is_none_or(|pruned| LAG_PRUNE_INTERVAL <= pruned.elapsed()) {
+            self.attendant.attend(history::forget_old_lag(client)).await?;
+            self.lag_pruned = Some(Instant::now());
+        }
+        Ok(())
     }
 
     async fn prune_if_due(&mut self, run: &Run) -> Result<(), Error> {
@@ -371,6 +430,12 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// The clock that the source's changes carry, too.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Builds the indexes, checks and views that wait for the rows to be there.

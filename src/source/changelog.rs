@@ -386,6 +386,7 @@ impl<'a> Reader<'a> {
             through: from,
             read_through: head.position,
             newest_ms: 0,
+            oldest_ms: 0,
             tables: Vec::new(),
             changes: 0,
             bytes: 0,
@@ -428,11 +429,15 @@ impl<'a> Reader<'a> {
             self.touch(table, is_insert, row)?;
         }
         // Entries of no table: the install marker, and tables that have been dropped since.
+        let is_first = self.batch.changes == 0;
         self.batch.changes += 1;
         self.batch.through = Anchor { position: Position(seq), token };
-        if self.batch.through.position == self.batch.read_through {
+        let is_last = self.batch.through.position == self.batch.read_through;
+        if is_first || is_last {
             let at: f64 = row.get(3).map_err(Error::sqlite(doing))?;
-            self.batch.newest_ms = unix_ms(at);
+            let at = unix_ms(at);
+            self.batch.oldest_ms = if is_first { at } else { self.batch.oldest_ms };
+            self.batch.newest_ms = if is_last { at } else { self.batch.newest_ms };
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ pub mod copy;
 pub mod ddl;
 pub mod explain;
 pub mod expr;
+pub mod history;
 pub mod ledger;
 pub mod private;
 pub mod proof;
