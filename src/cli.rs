@@ -61,6 +61,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Find the rows that differ, and have replay make them right.
     Repair(RepairArgs),
+    /// Say what the comparisons of the last days came to; asks only the target.
+    Report(ReportArgs),
     /// Watch it work: a small database, a writer, a private PostgreSQL, a comparison at the end.
     Demo(DemoArgs),
     /// The demo's writer.
@@ -309,6 +311,49 @@ pub struct RepairArgs {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing differed, and the newest comparison is young · 1 something \
+    differed, put right since or not · 2 wrong usage · 3 nothing was compared, not everything, or \
+    too long ago; or the target cannot be asked. docs/report.md explains the report."
+)]
+pub struct ReportArgs {
+    /// The application's file; it is not read, and only the private PostgreSQL is found by it.
+    #[arg(long, value_name = "FILE", env = "LITE2PG_SOURCE")]
+    pub source: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// How far back, in whole hours: 24h, 7d; 31d at most.
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = crate::config::parse_hours)]
+    pub since: i64,
+    /// A newest comparison that is older than this proves nothing about now.
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = crate::config::parse_duration)]
+    pub max_age: std::time::Duration,
+    /// The form, on standard output.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Terminal)]
+    pub format: ReportFormat,
+    /// As JSON; short for --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal.
+    Terminal,
+    /// For scripts.
+    Json,
+    /// For a mail.
+    Markdown,
+    /// One page that needs nothing else.
+    Html,
+    /// One line of ASCII for the subject of a mail.
+    Subject,
 }
 
 /// Arguments of `demo`.

@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use crate::assess::outcome::Verdict;
 use crate::cli::{
-    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RepairArgs, RunArgs, SchemaArgs,
-    SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
+    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RepairArgs, ReportArgs,
+    ReportFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
 use crate::error::{Exit, Report};
+use crate::history::History;
 use crate::overrides::{Mode, Overrides};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::{self, ConnInfo};
 use crate::target::private::{self, PrivateCluster, ROLE};
-use crate::target::{self, connect};
+use crate::target::{self, connect, ledger};
 use crate::{assess, demo, quarantine, report, status, terminal, verify};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
@@ -34,6 +35,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
         Command::Quarantine(args) => show_quarantine(&file, args).await,
         Command::Verify(args) => compare(&file, args).await,
         Command::Repair(args) => repair(&file, args).await,
+        Command::Report(args) => show_report(&file, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::DemoWriter(args) => demo::writer::write(&args),
     }
@@ -359,6 +361,47 @@ async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {
         print(&report::repaired(&repaired))?;
     }
     Ok(exit_of(repaired.after.verdict))
+}
+
+/// The subject of a mail has its line even where there is nothing to report on: whoever gets no
+/// word at all learns nothing.
+async fn show_report(file: &File, args: ReportArgs) -> Result<Exit, Report> {
+    let format = if args.json { ReportFormat::Json } else { args.format };
+    let outcome = history(file, args).await;
+    if let (Err(error), ReportFormat::Subject) = (&outcome, format) {
+        print(&report::subject_of_failure(error))?;
+    }
+    let history = outcome?;
+    match format {
+        ReportFormat::Terminal => print(&report::history_terminal(&history))?,
+        ReportFormat::Json => print_json(&history)?,
+        ReportFormat::Markdown => print(&report::history_markdown(&history))?,
+        ReportFormat::Html => print(&report::history_page(&history))?,
+        ReportFormat::Subject => print(&report::history_subject(&history))?,
+    }
+    Ok(exit_of(history.verdict))
+}
+
+/// What the ledger says. The source is not asked: it may be out of reach, and so may the sidecar.
+async fn history(file: &File, args: ReportArgs) -> Result<History, Report> {
+    let path = match file.source(&SourceArgs { source: args.source }) {
+        Ok(path) => path,
+        Err(_) if file.names_target(&args.target)? => PathBuf::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let (target, cluster) = target_of(file.clone(), args.target, path, Private::MustExist).await?;
+    let records = records(&target, args.since).await;
+    release(cluster).await?;
+    Ok(History::of(&records?, args.max_age))
+}
+
+async fn records(target: &ConnInfo, hours: i64) -> Result<target::history::Records, Report> {
+    let (client, _) =
+        connect::connect(target, "lite2pg report").await.map_err(target::Error::from)?;
+    if !ledger::is_readable(&client).await? {
+        return Err(verify::Error::NothingThere.into());
+    }
+    Ok(target::history::read(&client, hours).await?)
 }
 
 fn exit_of(verdict: verify::Outcome) -> Exit {

@@ -16,6 +16,7 @@ use crate::cli::{PaceArgs, SourceArgs, TargetArgs};
 use crate::daemon::{self, OnUnmappable};
 use crate::overrides::{self, ExistingRows, Mode, Overrides, TableSetting, Written};
 use crate::target::conninfo::{self, ConnInfo, Surroundings};
+use crate::target::history::HOURS_MAX;
 use crate::target::private::{self, PrivateCluster, Tuning};
 use crate::verify::invariant::Invariants;
 
@@ -178,6 +179,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration of whole hours that the ledger can be asked for: `24h`, `7d`.
+pub fn parse_hours(text: &str) -> Result<i64, String> {
+    const HOUR_S: u64 = 60 * 60;
+    let duration = parse_duration(text)?;
+    let hours = i64::try_from(duration.as_secs().div_ceil(HOUR_S)).unwrap_or(i64::MAX);
+    if duration.subsec_nanos() == 0 && (1..=HOURS_MAX).contains(&hours) {
+        return Ok(hours);
+    }
+    Err(format!("{text} is not between 1h and {}d", HOURS_MAX / 24))
+}
+
 impl File {
     /// The statements that must give the same on both sides.
     pub fn invariants(&self) -> Invariants {
@@ -231,6 +243,14 @@ impl File {
             self.defaults.clone(),
         );
         Ok(Arc::new(overrides?))
+    }
+
+    /// Whether a target can be found without knowing the source.
+    pub fn names_target(&self, args: &TargetArgs) -> Result<bool, Error> {
+        let is_named =
+            self.target.is_some() || self.state_dir.is_some() || args.state_dir.is_some();
+        let around = Surroundings::of_process();
+        Ok(is_named || conninfo::resolve(args.target.as_deref(), &around)?.is_some())
     }
 
     /// Where PostgreSQL is. Without any name for it, a private cluster is brought up, and made

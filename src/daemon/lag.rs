@@ -7,6 +7,7 @@
 //! Pure: whoever calls says what time it is, in milliseconds since 1970. The source's changes carry
 //! the clock of the machine that both it and the sidecar run on.
 
+use crate::history::percentile;
 use crate::target::history::LagMinute;
 
 /// Length of a minute.
@@ -108,12 +109,6 @@ fn minute_of(ms: i64) -> i64 {
     ms - ms.rem_euclid(MINUTE_MS)
 }
 
-/// The least value that `percent` of the values, in order, do not exceed; 0 of none.
-pub fn percentile(sorted: &[i64], percent: usize) -> i64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +121,14 @@ mod tests {
         assert_eq!(lag.left_ms(NOON + 59_999), 1);
         assert_eq!(lag.take_if_over(NOON + 59_999), None);
         let minute = lag.take_if_over(NOON + 60_000).expect("it is over");
-        let nothing =
-            LagMinute { begun_ms: NOON, changes_max: 0, ms_p50: 0, ms_p95: 0, ms_max: 0, applied: 0 };
+        let nothing = LagMinute {
+            begun_ms: NOON,
+            changes_max: 0,
+            ms_p50: 0,
+            ms_p95: 0,
+            ms_max: 0,
+            applied: 0,
+        };
         assert_eq!(minute, nothing);
         assert_eq!(lag.take_if_over(NOON + 60_001), None, "the next has begun");
     }
@@ -181,13 +182,5 @@ mod tests {
         lag.committed(NOON + 5_000);
         let minute = lag.take(NOON + 5_000);
         assert_eq!((minute.ms_p95, minute.ms_max), (5, 5_000));
-    }
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        assert_eq!(percentile(&[], 95), 0);
-        assert_eq!(percentile(&[7], 50), 7);
-        let hundred: Vec<i64> = (1..=100).collect();
-        assert_eq!([50, 95, 100].map(|percent| percentile(&hundred, percent)), [50, 95, 100]);
     }
 }

@@ -13,7 +13,7 @@ use crate::assess::outcome::{Assessment, ColumnReport, Finding, Severity, TableR
 use crate::assess::proposal::grouped;
 
 /// The looks.
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 
 /// Units of width that a bar is drawn in.
 const BAR_WIDTH: u64 = 1000;
@@ -25,7 +25,7 @@ const PART_WIDTH_LEAST: u64 = 8;
 const TABLES_OPEN: usize = 12;
 
 /// Text for an element or an attribute in double quotes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in shown(text).chars() {
         match character {
@@ -64,13 +64,6 @@ pub fn html(assessment: &Assessment) -> String {
     add_footer(&mut page, assessment);
     page.push_str("</main>\n</body>\n</html>\n");
     page
-}
-
-/// Appends; a string takes all.
-macro_rules! add {
-    ($page:expr, $($part:tt)*) => {
-        writeln!($page, $($part)*).expect("a string takes all")
-    };
 }
 
 fn add_head(page: &mut String, assessment: &Assessment) {

@@ -1,18 +1,33 @@
-//! An assessment for people: on a terminal, as one HTML file, as settings to review.
+//! What lite2pg found, for people: an assessment on a terminal, as one HTML file, as settings to
+//! review; verdicts and the history of them ([`mod@history`], [`mod@page`]).
 //!
 //! Names and keys come from somebody's database and may hold anything. On a terminal control
 //! characters become visible; in HTML everything is escaped ([`mod@html`]); in TOML every name is a
 //! quoted key. JSON is the assessment itself, written by the caller.
 
+/// Appends; a string takes all.
+macro_rules! add {
+    ($page:expr, $($part:tt)*) => {
+        writeln!($page, $($part)*).expect("a string takes all")
+    };
+}
+
 mod adoption;
+mod history;
 mod html;
+mod page;
 mod quarantine;
 mod verify;
 
 use std::fmt::Write as _;
 
 pub use adoption::adoption;
+pub use history::{
+    markdown as history_markdown, subject as history_subject, subject_of_failure,
+    terminal as history_terminal,
+};
 pub use html::html;
+pub use page::page as history_page;
 pub use quarantine::quarantine;
 pub use verify::{repaired, verdict};
 

@@ -2,6 +2,7 @@
 //!
 //! The daemon writes one row a minute; a report reads. Reading asks for nothing but `select`, and
 //! takes apart no column of the comparisons whose layout is another module's: JSON stays JSON.
+//! What time it is, the server says: it has put the time to every row.
 
 use serde_json::Value;
 use tokio_postgres::{Client, Row};
@@ -126,7 +127,11 @@ pub struct Records {
     pub phase: Option<ledger::Phase>,
     /// The newest change that the target has.
     pub applied: Option<Position>,
-    /// Comparisons, the oldest first, from [`Span::runs_from_ms`] on.
+    /// What time it was, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The hours that were asked for; all that follows is of these, but for the runs.
+    pub window: Window,
+    /// Comparisons, the oldest first, of the last 31 days: a streak may reach beyond the window.
     pub runs: Vec<Run>,
     /// Of the newest that failed, and the newest of all tables.
     pub findings: Vec<Findings>,
@@ -142,14 +147,39 @@ pub struct Records {
     pub incidents_count: i64,
 }
 
-/// From when on to read.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// Comparisons, as lines; a streak may reach beyond the report.
-    pub runs_from_ms: i64,
-    /// Everything else.
+/// Whole hours, of which the last is the one that is under way if a comparison was made in it, and
+/// else the one before: an hour whose turn is still to come is not missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// When the first hour began, in milliseconds since 1970.
     pub from_ms: i64,
+    /// How many.
+    pub hours: i64,
 }
+
+impl Window {
+    /// The newest `hours` hours.
+    pub fn ending(now_ms: i64, hours: i64, runs: &[Run]) -> Self {
+        let this = now_ms - now_ms.rem_euclid(HOUR_MS);
+        let has_run = runs.iter().any(|run| this <= run.at_ms && run.counts());
+        let end = if has_run { this + HOUR_MS } else { this };
+        Self { from_ms: end - hours * HOUR_MS, hours }
+    }
+}
+
+impl Run {
+    /// Whether it says something of the target as a whole: one of a single table does so only when
+    /// it fails.
+    pub fn counts(&self) -> bool {
+        self.only_table.is_none() || self.verdict == "fail"
+    }
+}
+
+/// Length of an hour.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// The most hours that may be asked for, and how far back a streak is followed.
+pub const HOURS_MAX: i64 = 31 * 24;
 
 /// Incidents that are read; all are counted.
 const INCIDENTS_MAX: i64 = 100;
@@ -172,6 +202,8 @@ const NOTE: &str = "
            ms_p95 = greatest(lag.ms_p95, excluded.ms_p95),
            ms_max = greatest(lag.ms_max, excluded.ms_max),
            applied = lag.applied + excluded.applied";
+
+const NOW: &str = "select (extract(epoch from now()) * 1000)::bigint";
 
 const RUNS: &str = "
     select v.id, (extract(epoch from v.at) * 1000)::bigint, v.verdict, v.source_id, v.generation,
@@ -254,16 +286,22 @@ pub async fn forget_old_lag(client: &Client) -> Result<(), Error> {
     client.execute(FORGET, &[]).await.map(drop).map_err(Error::query("forget old lag"))
 }
 
-/// Reads what happened. One snapshot, so that no run is counted and not found.
-pub async fn read(client: &Client, span: Span) -> Result<Records, Error> {
+/// Reads what happened in the last `hours` hours. One snapshot, so that no run is counted and not
+/// found.
+pub async fn read(client: &Client, hours: i64) -> Result<Records, Error> {
     let doing = "begin to read the ledger";
     client
         .batch_execute("begin isolation level repeatable read read only")
         .await
         .map_err(Error::query(doing))?;
+    let now = rows(client, NOW, &[], "ask what time it is").await?;
+    let now_ms: i64 = now.first().map_or(0, |row| row.get(0));
     let stored = ledger::position(client).await?;
-    let from = span.from_ms;
-    let runs = rows(client, RUNS, &[&span.runs_from_ms], "read the verifications").await?;
+    let streak_from = now_ms - (HOURS_MAX + 1) * HOUR_MS;
+    let runs = rows(client, RUNS, &[&streak_from], "read the verifications").await?;
+    let runs: Vec<Run> = runs.iter().map(run).collect();
+    let window = Window::ending(now_ms, hours, &runs);
+    let from = window.from_ms;
     let found = rows(client, FINDINGS, &[&from], "read what verifications found").await?;
     let doing = "read which tables differed";
     let differing = rows(client, DIFFERING, &[&from, &DIFFERING_MAX], doing).await?;
@@ -272,9 +310,11 @@ pub async fn read(client: &Client, span: Span) -> Result<Records, Error> {
     let incidents = rows(client, INCIDENTS, &[&from, &INCIDENTS_MAX], "read the incidents").await?;
     client.batch_execute("commit").await.map_err(Error::query("end reading the ledger"))?;
     Ok(Records {
+        now_ms,
+        window,
         phase: stored.as_ref().map(|stored| stored.phase),
         applied: stored.as_ref().map(|stored| stored.standing.applied.position),
-        runs: runs.iter().map(run).collect(),
+        runs,
         findings: found.iter().map(findings).collect::<Result<_, _>>()?,
         differing: differing.iter().map(differing_table).collect(),
         tallies: tallies.iter().map(tally).collect(),

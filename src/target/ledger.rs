@@ -232,6 +232,15 @@ pub async fn check(client: &Client) -> Result<(), Error> {
     if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(()) }
 }
 
+/// Fails unless there is a ledger of this program's format to read; `false` if there is none at all.
+pub async fn is_readable(client: &Client) -> Result<bool, Error> {
+    if !exists(client).await? {
+        return Ok(false);
+    }
+    let found = format(client).await?;
+    if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(true) }
+}
+
 /// Fails unless the schema `lite2pg` is whole, of a format that is known, and open to this role.
 async fn check_whole(client: &Client) -> Result<(), Error> {
     let standing = standing(client).await?;
