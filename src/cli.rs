@@ -328,10 +328,12 @@ pub struct ReportArgs {
     #[allow(missing_docs)]
     pub target: TargetArgs,
     /// How far back, in whole hours: 24h, 7d; 31d at most.
-    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = crate::config::parse_hours)]
+    #[arg(long, value_name = "DURATION", default_value = "7d")]
+    #[arg(value_parser = crate::config::parse_hours)]
     pub since: i64,
     /// A newest comparison that is older than this proves nothing about now.
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = crate::config::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2h")]
+    #[arg(value_parser = crate::config::parse_duration)]
     pub max_age: std::time::Duration,
     /// The form, on standard output.
     #[arg(long, value_enum, default_value_t = ReportFormat::Terminal)]

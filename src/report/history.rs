@@ -70,10 +70,11 @@ pub(super) fn summary(history: &History) -> String {
     let last = history.last_run.as_ref().map_or(history.until, |run| run.at);
     match (&history.state, &history.failure) {
         (State::Differs, Some(failure)) => {
-            format!("{} since {}", failing(failure, true), minute(failure.since))
+            failing(failure, true, &format!(" since {}", minute(failure.since)))
         }
         (State::PutRight, Some(failure)) => {
-            format!("{} at {}, put right", failing(failure, false), minute(failure.at))
+            let at = failure.at.format(" at %m-%d %H:%M UTC, put right");
+            failing(failure, false, &at)
         }
         (State::TooOld, _) => {
             let age = time_in_words(history.until.0 - last.0);
@@ -111,8 +112,8 @@ fn clean(history: &History) -> String {
     text
 }
 
-/// What failed, the most telling first: `3 rows differ in 2 tables`.
-fn failing(failure: &Failure, is_now: bool) -> String {
+/// The most telling of what failed, and when: `3 rows differ in 2 tables since …`.
+fn failing(failure: &Failure, is_now: bool, when: &str) -> String {
     let many = |count: i64, one: &str, several: &str| match count {
         1 => format!("1 {one}"),
         count => format!("{} {several}", in_short(count)),
@@ -140,9 +141,11 @@ fn failing(failure: &Failure, is_now: bool) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let more = if 1 < parts.len() { " and more" } else { "" };
+    let has_more = 1 < parts.len();
     let first = parts.into_iter().next().unwrap_or_else(|| "a comparison failed".to_owned());
-    format!("{first}{more}")
+    let whole = format!("{first} and more{when}");
+    let fits = "lite2pg FAIL: ".len() + whole.len() <= SUBJECT_MAX;
+    if has_more && fits { whole } else { format!("{first}{when}") }
 }
 
 /// `lite2pg PASS: 168 of 168 hours clean, 1.3 M rows, lag p95 0.2 s`.
@@ -280,11 +283,7 @@ fn differences(history: &History) -> Vec<Line> {
         vec![theirs(&table.name), ours(format!(": {}, {seen}", kinds(table)))]
     });
     let rows = history.drift.iter().map(|row| {
-        let kind = match row.kind.as_str() {
-            "missing" => "missing on PostgreSQL",
-            "extra" => "on PostgreSQL only",
-            _ => "different",
-        };
+        let kind = kind_in_words(&row.kind);
         let mut line =
             vec![theirs(format!("{} {}", row.table, row.key)), ours(format!(": {kind}"))];
         if !row.columns.is_empty() {
@@ -293,6 +292,15 @@ fn differences(history: &History) -> Vec<Line> {
         line
     });
     tables.chain(rows).collect()
+}
+
+/// How a row differs.
+pub(super) fn kind_in_words(kind: &str) -> &'static str {
+    match kind {
+        "missing" => "missing on PostgreSQL",
+        "extra" => "on PostgreSQL only",
+        _ => "different",
+    }
 }
 
 /// `2 missing, 1 different`.
@@ -489,7 +497,8 @@ fn code_span(text: &str) -> String {
 pub(super) fn time_in_words(ms: i64) -> String {
     match ms {
         ..100 => format!("{ms} ms"),
-        100..120_000 => format!("{:.1} s", ms as f64 / 1_000.0),
+        100..10_000 => format!("{:.1} s", ms as f64 / 1_000.0),
+        10_000..120_000 => format!("{} s", ms / 1_000),
         120_000..7_200_000 => format!("{} min", ms / 60_000),
         _ => format!("{} h", ms / HOUR_MS),
     }
@@ -539,7 +548,7 @@ mod tests {
     fn times_and_counts_are_short() {
         assert_eq!(
             [40, 200, 119_999, 150_000, 50_400_000].map(time_in_words),
-            ["40 ms", "0.2 s", "120.0 s", "2 min", "14 h"]
+            ["40 ms", "0.2 s", "119 s", "2 min", "14 h"]
         );
         assert_eq!(
             [9_999, 12_345, 1_300_000, 2_000_000_000].map(in_short),

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use super::counted;
 use super::history::{
-    Line, Piece, answer, days, facts, how_often, in_short, kinds, lists, minute, summary,
-    time_in_words, verdict,
+    Line, Piece, answer, days, facts, how_often, in_short, kind_in_words, kinds, lists, minute,
+    summary, time_in_words, verdict,
 };
 use super::html::{STYLE, escape};
 use crate::assess::proposal::grouped;
@@ -123,7 +123,9 @@ fn add_calendar(page: &mut String, history: &History) {
          aria-label=\"What each hour came to\"><tr><th class=\"day\" scope=\"col\">UTC</th>",
     );
     for hour in 0..24 {
-        add!(page, "<th scope=\"col\">{hour:02}</th>");
+        // A phone has room for every sixth.
+        let class = if hour % 6 == 0 { "major" } else { "minor" };
+        add!(page, "<th scope=\"col\"><span class=\"{class}\">{hour:02}</span></th>");
     }
     page.push_str("</tr>\n");
     for (day, hours) in days(&history.hours.calendar) {
@@ -188,7 +190,7 @@ fn add_plot(
     }
     page.push_str(marks);
     page.push_str("</svg><div class=\"x\" aria-hidden=\"true\">");
-    let at = |index: usize| hours.get(index).map_or_else(String::new, |hour| short(hour));
+    let at = |index: usize| hours.get(index).map_or_else(String::new, short);
     let last = hours.len().saturating_sub(1);
     for label in [at(0), at(last / 2), at(last)] {
         add!(page, "<span>{label}</span>");
@@ -321,7 +323,8 @@ fn add_rows(page: &mut String, history: &History) {
     let said = format!("Rows of the source: from {} to {}", grouped(least), grouped(most));
     let labels = match most - least {
         0 => vec![String::new(), grouped(most), String::new()],
-        _ => vec![grouped(least), grouped(most)],
+        _ if in_short(least) == in_short(most) => vec![grouped(least), grouped(most)],
+        _ => vec![in_short(least), in_short(most)],
     };
     add_plot(page, history, "Rows", &said, &labels, &marks);
 }
@@ -369,7 +372,7 @@ fn add_differences(page: &mut String, history: &History) {
                  </tr>",
                 escape(&row.table),
                 escape(&row.key.to_string()),
-                escape(&row.kind),
+                kind_in_words(&row.kind),
                 escape(&row.columns.join(", "))
             );
         }
@@ -427,7 +430,7 @@ fn add_list(page: &mut String, nothing: &str, lines: &[Line]) {
 fn words(line: &[Piece]) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Ours(text) => escape(text),
-        Piece::Theirs(text) => format!("<span class=\"name\">{}</span>", escape(text)),
+        Piece::Theirs(text) => format!("<span class=\"theirs\">{}</span>", escape(text)),
     };
     line.iter().map(piece).collect()
 }

@@ -232,7 +232,7 @@ pub async fn check(client: &Client) -> Result<(), Error> {
     if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(()) }
 }
 
-/// Fails unless there is a ledger of this program's format to read; `false` if there is none at all.
+/// Whether there is a ledger to read. Fails if it is of another format than this program's.
 pub async fn is_readable(client: &Client) -> Result<bool, Error> {
     if !exists(client).await? {
         return Ok(false);

@@ -592,7 +592,7 @@ const HOSTILE: &str = "
 
 /// Checks that `text` is well-formed, and returns the names of its elements and its attributes
 /// with their values. Knows what XML allows and the doctype, nothing else.
-fn parse(text: &str) -> (Vec<String>, Vec<(String, String)>) {
+pub fn parse(text: &str) -> (Vec<String>, Vec<(String, String)>) {
     let body = text.strip_prefix("<!DOCTYPE html>\n").expect("it is HTML 5");
     let (mut open, mut elements, mut attributes) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = body;

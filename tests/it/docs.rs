@@ -80,7 +80,7 @@ impl Page {
     }
 
     /// The cells of every table row whose first cell is in `backticks`.
-    fn rows(&self) -> Vec<Vec<String>> {
+    pub fn rows(&self) -> Vec<Vec<String>> {
         self.prose()
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"))
@@ -200,7 +200,7 @@ pub fn words(line: &str) -> Vec<String> {
 }
 
 /// The `lite2pg …` in a line of shell, without what the shell itself takes.
-fn command_line(line: &str) -> Option<Vec<String>> {
+pub fn command_line(line: &str) -> Option<Vec<String>> {
     let line = line.strip_prefix("$ ").unwrap_or(line);
     let mut words = words(line);
     while words.first().is_some_and(|word| word.starts_with("LITE2PG_") && word.contains('=')) {
@@ -551,7 +551,7 @@ fn the_types_page_is_what_the_code_chooses() {
 }
 
 /// Every key of a JSON value, as `a.b` and `a[].b`.
-fn paths(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) {
+pub fn paths(value: &serde_json::Value, prefix: &str, found: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {

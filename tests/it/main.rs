@@ -40,6 +40,8 @@ mod roles;
 mod soup;
 mod verify;
 
+mod report;
+
 mod harm;
 
 mod reach;
