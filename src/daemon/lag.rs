@@ -13,9 +13,9 @@ use crate::target::history::LagMinute;
 /// Length of a minute.
 const MINUTE_MS: i64 = 60_000;
 
-/// Commits of one minute whose ages are kept one by one: the tenth of a second that even a busy
-/// sidecar takes for each, twice over. Beyond, only the greatest counts.
-const SAMPLES_MAX: usize = 1_200;
+/// Commits of one minute whose ages are kept one by one: one each millisecond, which no server
+/// commits, in half a megabyte. Beyond, only the greatest counts.
+const SAMPLES_MAX: usize = 60_000;
 
 /// The minute that is under way, and the transaction that is open.
 #[derive(Debug)]

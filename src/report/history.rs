@@ -221,7 +221,27 @@ pub(super) fn facts(history: &History) -> Vec<(&'static str, String)> {
         .applied
         .map_or_else(String::new, |applied| format!(", applied {}", grouped(applied)));
     facts.push(("now", format!("{phase}{applied}")));
+    facts.extend(next(history.state).map(|words| ("next", words.to_owned())));
     facts
+}
+
+/// What a person does about it.
+fn next(state: State) -> Option<&'static str> {
+    match state {
+        State::Clean => None,
+        State::Differs => Some(
+            "lite2pg verify lists the rows that differ, lite2pg quarantine those that the target \
+             cannot hold; lite2pg repair has replay make right what can be",
+        ),
+        State::PutRight => Some(
+            "find out who it was: rows that differ again were written on the target, or past the \
+             triggers",
+        ),
+        State::NoRun | State::TooOld => {
+            Some("lite2pg verify compares now; see why its timer or crontab did not")
+        }
+        State::NotAllCompared => Some("lite2pg verify says what it could not compare, and why"),
+    }
 }
 
 fn lag_in_words(lag: &crate::history::Lag) -> String {
