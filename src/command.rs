@@ -334,6 +334,7 @@ async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
         shows_values: args.show_values,
         lists_all: args.all,
         invariants: file.invariants(),
+        queries: file.queries(),
         rows_per_second: args.rows_per_second,
     };
     let outcome = verify::verify(&config, scope).await;

@@ -19,6 +19,7 @@ use crate::target::conninfo::{self, ConnInfo, Surroundings};
 use crate::target::history::HOURS_MAX;
 use crate::target::private::{self, PrivateCluster, Tuning};
 use crate::verify::invariant::Invariants;
+use crate::verify::parity::Queries;
 
 /// Read if it is there and no other is named.
 const FILE: &str = "lite2pg.toml";
@@ -124,6 +125,8 @@ pub struct File {
     #[serde(default)]
     invariants: Invariants,
     #[serde(default)]
+    queries: Queries,
+    #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
     replay: ReplayTable,
@@ -157,8 +160,15 @@ struct ChangelogTable {
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    required_duration(from).map(Some)
+}
+
+/// Reads a duration for serde; a key that is missing gets its default there.
+pub(crate) fn required_duration<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+    parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// Reads `250ms`, `30s`, `5m`, `12h`, `7d`.
@@ -194,6 +204,11 @@ impl File {
     /// The statements that must give the same on both sides.
     pub fn invariants(&self) -> Invariants {
         self.invariants.clone()
+    }
+
+    /// The application's own queries, which must give the same on both sides.
+    pub fn queries(&self) -> Queries {
+        self.queries.clone()
     }
 
     /// Reads the named file, or `lite2pg.toml` if it is there, or nothing.

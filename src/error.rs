@@ -107,9 +107,15 @@ impl From<verify::Error> for Report {
             verify::Error::NothingThere => "`lite2pg run` copies the file and keeps it in step.",
             verify::Error::Copying => "`lite2pg status` says how far it is.",
             verify::Error::NoTable { .. } => "`lite2pg status` lists the tables.",
+            verify::Error::NoTargetForm { .. } => "Give it a `target` beside its `source`.",
+            verify::Error::Parameters { .. } => {
+                "`parameters` and `sample` give one value for each placeholder."
+            }
         };
         let exit = match error {
-            verify::Error::NoTable { .. } => Exit::Usage,
+            verify::Error::NoTable { .. }
+            | verify::Error::NoTargetForm { .. }
+            | verify::Error::Parameters { .. } => Exit::Usage,
             _ => Exit::Unknown,
         };
         Self::new(exit, error.to_string()).hint(hint)
@@ -178,7 +184,7 @@ impl From<source::Error> for Report {
         };
         let (exit, hint) = match &error {
             source::Error::NotReadOnly { .. } => {
-                (Exit::Usage, "An invariant only reads: `select …`.".to_owned())
+                (Exit::Usage, "An invariant or a query only reads: `select …`.".to_owned())
             }
             Lineage(broken) => return lineage_stop(broken),
             Missing { .. } | NotAFile { .. } => {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{counted, shown};
 use crate::target::checks::CheckState;
 use crate::verify::invariant::State;
+use crate::verify::parity;
 use crate::verify::{DriftKind, LeftOut, Outcome, Repaired, Verdict};
 
 /// The verdict, then the tables, then what differs and what was left out.
@@ -73,14 +74,8 @@ fn drift(verdict: &Verdict) -> Vec<String> {
     lines
 }
 
-/// Invariants, and what belongs to the tables beside their rows.
+/// Invariants, queries, and what belongs to the tables beside their rows.
 fn beside(verdict: &Verdict) -> Vec<String> {
-    let cells = |row: &Option<Vec<Option<String>>>| {
-        let row = row.clone().unwrap_or_default().into_iter();
-        let cells: Vec<String> =
-            row.map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect();
-        cells.join(", ")
-    };
     let invariants = verdict.invariants.iter().map(|finding| {
         let (source, target) = (cells(&finding.source), cells(&finding.target));
         let said = match finding.state {
@@ -90,6 +85,7 @@ fn beside(verdict: &Verdict) -> Vec<String> {
         };
         format!("invariant {}: {}", shown(&finding.name), shown(&said))
     });
+    let parity = verdict.parity.iter().flat_map(query);
     let checks = verdict.checks.iter().map(|check| {
         let word = match check.state {
             CheckState::Ok => "as it should be",
@@ -99,7 +95,43 @@ fn beside(verdict: &Verdict) -> Vec<String> {
         let message = check.message.as_ref().map_or_else(String::new, |text| format!(": {text}"));
         format!("{}: {word}{}", shown(&check.name), shown(&message))
     });
-    invariants.chain(checks).collect()
+    invariants.chain(parity).chain(checks).collect()
+}
+
+/// One of the application's queries, with its latencies and, if they are shown, the rows that are
+/// not the same.
+fn query(finding: &parity::Finding) -> Vec<String> {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let rows = counted(count(finding.rows), "row");
+    let reason = finding.reason.clone().unwrap_or_default();
+    let mut said = match finding.state {
+        State::Kept => format!("kept: {rows}"),
+        State::Violated => format!("VIOLATED: {reason}"),
+        State::Unknown => format!("unknown: {reason}"),
+    };
+    if let (Some(source), Some(target)) = (finding.source, finding.target) {
+        let times = |latency: parity::Latency| {
+            format!("{}/{}/{} ms", latency.p50_ms, latency.p95_ms, latency.p99_ms)
+        };
+        let (source, target) = (times(source), times(target));
+        said.push_str(&format!(" (p50/p95/p99 {source} on SQLite, {target} on PostgreSQL)"));
+    }
+    let mut lines = vec![format!("query {}: {}", shown(&finding.name), shown(&said))];
+    if let Some(difference) = &finding.difference {
+        let parameters = cells(&Some(difference.parameters.clone()));
+        let source = cells(&difference.source);
+        let target = cells(&difference.target);
+        let both = format!("with ({parameters}): {source} here, {target} there");
+        lines.push(format!("    {}", shown(&both)));
+    }
+    lines
+}
+
+/// A row, or that there is none.
+fn cells(row: &Option<Vec<Option<String>>>) -> String {
+    let Some(row) = row else { return "no row".to_owned() };
+    let cells = row.iter().map(|cell| cell.as_deref().unwrap_or("NULL"));
+    cells.collect::<Vec<_>>().join(", ")
 }
 
 fn left_out(verdict: &Verdict) -> Vec<String> {

@@ -12,6 +12,7 @@
 pub mod changelog;
 pub mod copy;
 pub mod inspect;
+pub mod parity;
 mod proof;
 mod quiet;
 pub mod schema;

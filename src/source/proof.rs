@@ -127,7 +127,8 @@ impl Source {
     }
 }
 
-fn size(value: &Owned) -> usize {
+/// What a value takes, about.
+pub(super) fn size(value: &Owned) -> usize {
     match value {
         Owned::Null | Owned::Integer(_) | Owned::Real(_) => 8,
         Owned::Text(bytes) | Owned::Blob(bytes) => bytes.len(),

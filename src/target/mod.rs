@@ -21,6 +21,7 @@ pub mod explain;
 pub mod expr;
 pub mod history;
 pub mod ledger;
+pub mod parity;
 pub mod private;
 pub mod proof;
 pub mod tls;
@@ -245,6 +246,14 @@ impl Error {
             _ if tells_no_value => format!("{} (SQLSTATE {code})", said.message()),
             Some(constraint) => format!("violates {constraint} (SQLSTATE {code})"),
             None => format!("refused with SQLSTATE {code}"),
+        }
+    }
+
+    /// All that the server said, which may quote a value.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Query { source, .. } => source.to_string(),
+            other => other.to_string(),
         }
     }
 

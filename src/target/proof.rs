@@ -7,7 +7,7 @@ use postgres_types::{FromSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::Error;
-use super::apply::{Named, Raw, Standing, key_arrays, named_rows, raw_key};
+use super::apply::{Named, Raw, key_arrays, named_rows, raw_key};
 use super::ledger::{self, Stored};
 use crate::batch::KeyImage;
 use crate::mapping::Mapping;
@@ -186,43 +186,34 @@ pub async fn rows(
     .await
 }
 
-/// The answer to a statement of the operator's, as text, and where the target stood; names are
-/// looked for in the target schema first. The transaction is read-only.
-pub async fn answer(
-    client: &Client,
-    target_schema: &str,
-    sql: &str,
-) -> Result<(Standing, Answer), Error> {
+/// The answer to a statement of the operator's, as text, in the snapshot that `client` is in; names
+/// are looked for in the target schema first.
+pub async fn answer(client: &Client, target_schema: &str, sql: &str) -> Result<Answer, Error> {
     let doing = "ask what the configuration asks";
-    in_snapshot(client, async {
-        let stored = ledger::position(client)
-            .await?
-            .ok_or(Error::Position { what: "the position row is gone".to_owned() })?;
-        let path = format!("set local search_path = {}, public", Ident::new(target_schema));
-        client.batch_execute(&path).await.map_err(Error::query(doing))?;
-        let messages = client.simple_query(sql).await.map_err(Error::query(doing))?;
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            }
-            _ => None,
-        });
-        Ok((stored.standing, rows.collect()))
-    })
-    .await
+    let path = format!("set local search_path = {}, public", Ident::new(target_schema));
+    client.batch_execute(&path).await.map_err(Error::query(doing))?;
+    let messages = client.simple_query(sql).await.map_err(Error::query(doing))?;
+    let rows = messages.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+        }
+        _ => None,
+    });
+    Ok(rows.collect())
 }
 
-async fn in_snapshot<T>(
+/// Runs `body` in one snapshot, in a transaction that only reads.
+pub async fn in_snapshot<T, E: From<Error>>(
     client: &Client,
-    body: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+    body: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let doing = "read a snapshot";
     let begin = "begin isolation level repeatable read read only";
     client.batch_execute(begin).await.map_err(Error::query(doing))?;
     let outcome = body.await;
     // Nothing was written; either way it only lets the snapshot go.
     let ended = client.batch_execute("rollback").await.map_err(Error::query(doing));
-    outcome.and_then(|value| ended.map(|()| value))
+    outcome.and_then(|value| ended.map(|()| value).map_err(E::from))
 }
 
 /// Those of these keys that are in quarantine.

@@ -278,10 +278,45 @@ impl Owned {
             Self::Blob(bytes) => Storage::Blob(bytes),
         }
     }
+
+    /// In the words in which PostgreSQL reads and writes such a value.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Null => "NULL".to_owned(),
+            Self::Integer(integer) => integer.to_string(),
+            Self::Real(real) if real.is_infinite() => {
+                if *real < 0.0 { "-Infinity" } else { "Infinity" }.to_owned()
+            }
+            Self::Real(real) => real.to_string(),
+            Self::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            Self::Blob(bytes) => {
+                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("\\x{digits}")
+            }
+        }
+    }
 }
 
 /// Rows of values as text, as either side prints them; `None` is NULL.
 pub type Answer = Vec<Vec<Option<String>>>;
+
+/// What came of a query of the operator's that has its limits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gathered<T> {
+    /// All of it.
+    Whole(T),
+    /// More than [`ROWS_MAX`] or [`BYTES_MAX`].
+    TooLarge,
+    /// It was ended after its time.
+    TooSlow,
+}
+
+/// Rows of one result that are held to compare them. Both sides' are held at once, as they came
+/// and as they are compared.
+pub const ROWS_MAX: usize = 100_000;
+
+/// The same in bytes of values: with both sides, a few hundred megabytes at the very most.
+pub const BYTES_MAX: usize = 64 << 20;
 
 impl From<Storage<'_>> for Owned {
     fn from(value: Storage<'_>) -> Self {

@@ -1,15 +1,14 @@
 //! Statements that must give the same on both sides: sums, counts, whatever the business lives by.
 //!
-//! Both are asked at the very same position: the source in one read transaction at the head of its
-//! changelog, the target in a snapshot that stands exactly there. While somebody writes, the two
-//! rarely meet at once; they are asked again until they do, for a while.
+//! Both are asked at the very same position ([`meet`]): the source in one read transaction at the
+//! head of its changelog, the target in a snapshot that stands exactly there.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
+use super::meeting::meet;
 use super::{Error, Sides};
-use crate::change::Position;
-use crate::target::{ledger, proof};
+use crate::change::{Place, Position};
+use crate::target::proof;
 use crate::value::Answer;
 
 /// Statements by their names, as the configuration has them.
@@ -73,40 +72,30 @@ pub enum State {
     Unknown,
 }
 
-/// How long both sides are asked until they meet.
-const MEET_MAX: Duration = Duration::from_secs(30);
-
-/// Between two tries.
-const LOOK_INTERVAL: Duration = Duration::from_millis(15);
-
 /// Asks both sides. Fails if either statement does, or if that for SQLite would write.
 pub(super) async fn check(
     sides: &Sides,
     name: &str,
     invariant: &Invariant,
 ) -> Result<Finding, Error> {
-    let begun = Instant::now();
-    let finding = |state, position, pair: Option<(Vec<_>, Vec<_>)>| {
-        let (source, target) = pair.unzip();
-        let name = name.to_owned();
-        Finding { name, severity: invariant.severity, state, position, source, target }
-    };
     let on_target = invariant.target.as_ref().unwrap_or(&invariant.source);
-    loop {
-        let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
-        let (place, sql) = (stored.place(), invariant.source.clone());
-        let (read_at, source) = sides.source.run(move |source| source.answer(&place, &sql)).await?;
-        let (standing, target) = proof::answer(&sides.client, &sides.schema, on_target).await?;
-        if standing.applied.position == read_at && standing.is_consistent() {
+    let source = async |place: Place, at: Position| {
+        let sql = invariant.source.clone();
+        let (read_at, answer) = sides.source.run(move |source| source.answer(&place, &sql)).await?;
+        Ok::<_, Error>((read_at == at).then_some(answer))
+    };
+    let target = async || Ok(proof::answer(&sides.client, &sides.schema, on_target).await?);
+    let met = meet(sides, source, target).await?;
+    let (state, position, pair) = match met {
+        Some((position, source, target)) => {
             let (state, pair) = compare(invariant, &source, &target);
-            return Ok(finding(state, Some(read_at), Some(pair)));
+            (state, Some(position), Some(pair))
         }
-        let is_moving = ledger::is_someone_at_work(&sides.client).await?;
-        if MEET_MAX < begun.elapsed() || !is_moving {
-            return Ok(finding(State::Unknown, None, None));
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+        None => (State::Unknown, None, None),
+    };
+    let (source, target) = pair.unzip();
+    let name = name.to_owned();
+    Ok(Finding { name, severity: invariant.severity, state, position, source, target })
 }
 
 type Cells = Vec<Option<String>>;

@@ -13,8 +13,11 @@
 //!
 //! Begin with [`verify`].
 
+mod alike;
 pub mod image;
 pub mod invariant;
+mod meeting;
+pub mod parity;
 mod settle;
 mod walk;
 
@@ -53,6 +56,8 @@ pub struct Scope {
     pub lists_all: bool,
     /// Statements that must give the same on both sides.
     pub invariants: invariant::Invariants,
+    /// The application's own queries, which must give the same, and fast enough.
+    pub queries: parity::Queries,
     /// Read no more rows of the source than so many a second; `None` for no limit.
     pub rows_per_second: Option<NonZeroU32>,
 }
@@ -86,6 +91,8 @@ pub struct Verdict {
     pub in_flight: u64,
     /// What came of the statements that must give the same.
     pub invariants: Vec<invariant::Finding>,
+    /// What came of the application's own queries.
+    pub parity: Vec<parity::Finding>,
     /// What belongs to the tables beside their rows, if it is not as it should be.
     pub checks: Vec<Check>,
     /// What was not compared, and why.
@@ -213,6 +220,24 @@ pub enum Error {
     /// The first copy is under way.
     #[error("the first copy is not finished; there is nothing to compare yet")]
     Copying,
+    /// A query whose placeholders PostgreSQL would not understand.
+    #[error("query {name} needs a form for PostgreSQL, with placeholders like $1")]
+    NoTargetForm {
+        /// The query's name.
+        name: String,
+    },
+    /// A query with placeholders for more or fewer values than it is given.
+    #[error("query {name} takes {taken} parameters in {form} and is given {given}")]
+    Parameters {
+        /// The query's name.
+        name: String,
+        /// Which of its statements.
+        form: &'static str,
+        /// How many it takes.
+        taken: usize,
+        /// How many it is given.
+        given: usize,
+    },
 }
 
 impl From<target::Error> for Error {
@@ -308,13 +333,16 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         tables.push(verdict);
         drift.extend(differing);
     }
-    let (mut invariants, mut checks) = (Vec::new(), Vec::new());
+    let (mut invariants, mut parity, mut checks) = (Vec::new(), Vec::new(), Vec::new());
     if sides.scope.table.is_none() {
         let mappings = &sides.plan.mappings;
         checks = checks::look(&sides.client, &sides.schema, mappings).await?;
         checks.retain(|check| check.state != CheckState::Ok);
         for (name, invariant) in &sides.scope.invariants {
             invariants.push(invariant::check(&sides, name, invariant).await?);
+        }
+        for (name, query) in &sides.scope.queries {
+            parity.push(parity::check(&sides, name, query).await?);
         }
     }
     let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
@@ -336,6 +364,7 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
         drift_rows,
         in_flight,
         invariants,
+        parity,
         checks,
         left_out,
         seconds,
@@ -422,8 +451,9 @@ impl Verdict {
     /// What all that was found comes to.
     fn outcome(&self) -> Outcome {
         let is_any = |state| {
-            let serious = |finding: &&invariant::Finding| finding.severity == Severity::Fail;
-            self.invariants.iter().filter(serious).any(|finding| finding.state == state)
+            let invariants = self.invariants.iter().map(|found| (found.severity, found.state));
+            let parity = self.parity.iter().map(|found| (found.severity, found.state));
+            invariants.chain(parity).any(|found| found == (Severity::Fail, state))
         };
         let differs = 0 < self.drift_rows + self.quarantined()
             || is_any(State::Violated)

@@ -287,7 +287,8 @@ fn the_command_line_page_is_what_the_program_prints() {
 }
 
 /// Tables of `lite2pg.toml` whose keys are names of the application's.
-const NAMED_BY_THE_USER: [&str; 5] = ["columns", "defaults", "tables", "types", "invariants"];
+const NAMED_BY_THE_USER: [&str; 6] =
+    ["columns", "defaults", "tables", "types", "invariants", "queries"];
 
 /// The keys of `lite2pg.toml`, asked of the parser: it lists them when it meets one that it does
 /// not know.

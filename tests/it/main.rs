@@ -34,6 +34,7 @@ mod corpus;
 mod elsewhere;
 mod lineage;
 mod overrides;
+mod parity;
 mod quarantine;
 mod restless;
 mod roles;
