@@ -2,8 +2,8 @@
 //!
 //! PostgreSQL's column says what a cell means: in a column of numbers both cells are numbers,
 //! whatever their digits, and `007` in a column of text is not `7`. Decimals are compared digit by
-//! digit, and as doubles only where SQLite holds one, or a tolerance is asked for. Rows in any order are compared in an
-//! order of their own. Pure; begin with [`difference`].
+//! digit, and as doubles only where SQLite holds one, or a tolerance is asked for. Rows in any
+//! order are compared in an order of their own. Pure; begin with [`difference`].
 
 use std::cmp::Ordering;
 

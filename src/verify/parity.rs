@@ -357,7 +357,7 @@ fn shown(values: &[Owned]) -> Vec<Option<String>> {
     values.iter().map(|value| (*value != Owned::Null).then(|| value.shown())).collect()
 }
 
-/// Times every set of parameters on both sides in turn. All have just been run: they are warm.
+/// Times every set of parameters on both sides in turn. A first round warms both and is not told.
 async fn time(
     sides: &Sides,
     query: &Query,
@@ -365,7 +365,7 @@ async fn time(
     sets: &[Asked],
 ) -> Result<(Latency, Latency), Stop> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
-    for _ in 0..query.runs.get() {
+    for _ in 0..=query.runs.get() {
         for asked in sets {
             let place = place(sides).await?;
             let on_source = asked.clone();
@@ -375,6 +375,8 @@ async fn time(
             there.push(whole(timed.map_err(Stop::refused)?, "PostgreSQL", query.timeout)?);
         }
     }
+    here.drain(..sets.len());
+    there.drain(..sets.len());
     Ok((Latency::of(here), Latency::of(there)))
 }
 
