@@ -1,7 +1,7 @@
 //! Run the application's own queries on both sides: the same results, and fast enough.
 //!
 //! Results are compared at one position of the changelog, parameters by parameters ([`meet`]), so
-//! that an application that writes causes no false alarm ([`alike`](super::alike) says what is
+//! that an application that writes causes no false alarm ([`alike`] says what is
 //! alike). Then each query is timed, prepared, on both sides in turn, and the percentiles are held
 //! against budgets. What could not be compared is `unknown`, never kept: a query that ran out of
 //! its time, a result too large to hold, no row at all.
