@@ -1,6 +1,8 @@
 //! Query parity: the application's own queries give the same on both sides, and a query that could
 //! not be compared is never called kept.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::pair::Pair;
@@ -241,7 +243,9 @@ fn parity_ends_a_query_that_runs_away_on_either_side() {
     assert_found(&pair, &query, "unknown", "SQLite did not end within 200ms");
     let query = "source = 'select 1'\ntarget = 'select 1 from (select pg_sleep(60)) as slow'
                  timeout = '200ms'";
+    let begun = Instant::now();
     assert_found(&pair, query, "unknown", "PostgreSQL did not end within 200ms");
+    assert!(begun.elapsed() < Duration::from_secs(20), "it was ended in time, not far later");
     let query = format!("source = 'select ?'\nsample = '{endless}'\ntimeout = '200ms'");
     assert_found(&pair, &query, "unknown", "the sample did not end within 200ms");
     // It holds no lock of the application's afterwards, and nothing of ours is left behind.
