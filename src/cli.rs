@@ -271,10 +271,13 @@ pub struct VerifyArgs {
     /// Only this table.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
-    /// Bring every row home from PostgreSQL and compare it value by value, not only a share of
-    /// large tables.
+    /// Read everything, whatever was proven before. One that was ended goes on where it was.
     #[arg(long)]
     pub full: bool,
+    /// Only compare rows that were touched since then: a time span like 2h, or a position of the
+    /// changelog.
+    #[arg(long, value_name = "WHEN", conflicts_with = "full")]
+    pub since: Option<crate::verify::Since>,
     /// Read no more rows of the source than this in a second.
     #[arg(long, value_name = "N")]
     pub rows_per_second: Option<std::num::NonZeroU32>,

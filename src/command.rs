@@ -329,13 +329,12 @@ async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
     let overrides = file.overrides(false)?;
     let (config, cluster) = existing(file, &args.target, path, overrides).await?;
     let scope = verify::Scope {
-        table: args.table,
         is_full: args.full,
+        since: args.since,
         shows_values: args.show_values,
         lists_all: args.all,
-        invariants: file.invariants(),
-        queries: file.queries(),
         rows_per_second: args.rows_per_second,
+        ..scope_of(file, args.table)
     };
     let outcome = verify::verify(&config, scope).await;
     release(cluster).await?;
@@ -352,8 +351,7 @@ async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
     let overrides = file.overrides(false)?;
     let (config, cluster) = existing(file, &args.target, path, overrides).await?;
-    let scope = verify::Scope { table: args.table, ..verify::Scope::default() };
-    let outcome = verify::repair(&config, scope, args.dry_run).await;
+    let outcome = verify::repair::repair(&config, scope_of(file, args.table), args.dry_run).await;
     release(cluster).await?;
     let repaired = outcome?;
     if args.json {
@@ -405,11 +403,22 @@ async fn records(target: &ConnInfo, hours: i64) -> Result<target::history::Recor
     Ok(target::history::read(&client, hours).await?)
 }
 
-fn exit_of(verdict: verify::Outcome) -> Exit {
+/// What the configuration says of comparisons.
+fn scope_of(file: &File, table: Option<String>) -> verify::Scope {
+    verify::Scope {
+        table,
+        reread: file.reread(),
+        invariants: file.invariants(),
+        queries: file.queries(),
+        ..verify::Scope::default()
+    }
+}
+
+fn exit_of(verdict: verify::verdict::Outcome) -> Exit {
     match verdict {
-        verify::Outcome::Pass => Exit::Yes,
-        verify::Outcome::Fail => Exit::No,
-        verify::Outcome::Incomplete => Exit::Unknown,
+        verify::verdict::Outcome::Pass => Exit::Yes,
+        verify::verdict::Outcome::Fail => Exit::No,
+        verify::verdict::Outcome::Incomplete => Exit::Unknown,
     }
 }
 

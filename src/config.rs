@@ -18,8 +18,8 @@ use crate::overrides::{self, ExistingRows, Mode, Overrides, TableSetting, Writte
 use crate::target::conninfo::{self, ConnInfo, Surroundings};
 use crate::target::history::HOURS_MAX;
 use crate::target::private::{self, PrivateCluster, Tuning};
-use crate::verify::invariant::Invariants;
 use crate::verify::parity::Queries;
+use crate::verify::{REREAD, invariant::Invariants};
 
 /// Read if it is there and no other is named.
 const FILE: &str = "lite2pg.toml";
@@ -127,6 +127,8 @@ pub struct File {
     #[serde(default)]
     queries: Queries,
     #[serde(default)]
+    verify: VerifyTable,
+    #[serde(default)]
     copy: CopyTable,
     #[serde(default)]
     replay: ReplayTable,
@@ -147,6 +149,13 @@ struct CopyTable {
 struct ReplayTable {
     #[serde(default, deserialize_with = "duration")]
     transaction_max: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifyTable {
+    #[serde(default, deserialize_with = "duration")]
+    reread: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -204,6 +213,11 @@ impl File {
     /// The statements that must give the same on both sides.
     pub fn invariants(&self) -> Invariants {
         self.invariants.clone()
+    }
+
+    /// Within which time everything is to be read again, proven or not.
+    pub fn reread(&self) -> Duration {
+        self.verify.reread.unwrap_or(REREAD)
     }
 
     /// The application's own queries, which must give the same on both sides.

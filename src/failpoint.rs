@@ -83,6 +83,8 @@ failpoints! {
     PRUNE_DELETED = "prune-deleted";
     /// A round of pruning is committed.
     PRUNE_COMMITTED = "prune-committed";
+    /// A comparison has noted a chunk.
+    VERIFY_CHUNK_NOTED = "verify-chunk-noted";
     /// Everything of ours is dropped, uncommitted.
     UNINSTALL_BEFORE_COMMIT = "uninstall-before-commit";
 }

@@ -14,11 +14,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::change::Position;
+use crate::target::checks::{INTEGRITY, is_daily};
 use crate::target::history::{
     Differing, Findings, HOUR_MS, LagMinute, Records, Run, Tally, Window,
 };
 use crate::target::ledger::Phase;
-use crate::verify::Outcome;
+use crate::verify::verdict::Outcome;
 
 /// A moment, in milliseconds since 1970; written in UTC, to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,8 +125,8 @@ pub struct Runs {
     pub fail: u64,
     /// Not everything could be compared.
     pub incomplete: u64,
-    /// Of all, those of a single table.
-    pub of_one_table: u64,
+    /// Of all, those of a single table, or only of what was touched.
+    pub of_some: u64,
 }
 
 /// One comparison.
@@ -372,7 +373,7 @@ impl History {
         let window = records.window;
         let runs: Vec<&Run> =
             records.runs.iter().filter(|run| window.from_ms <= run.at_ms).collect();
-        let last = runs.iter().rfind(|run| run.only_table.is_none());
+        let last = runs.iter().rfind(|run| run.is_of_all());
         let failure = failure(records, &runs);
         let state = state(records.now_ms, age_max, last.copied(), failure.as_ref());
         let found = |id: i64| records.findings.iter().find(|found| found.id == id);
@@ -401,7 +402,7 @@ impl History {
             drift: failed.map(|found| drift(&found.drift)).unwrap_or_default(),
             invariants: asked("invariant", &newest.invariants),
             parity: asked("parity", &newest.parity),
-            checks: asked("check", &newest.checks),
+            checks: checks(records, &newest.checks),
             left_out: newest.left_out.as_array().cloned().unwrap_or_default(),
             incidents: incidents(records),
             verifications: runs.iter().map(|run| RunLine::of(run)).collect(),
@@ -429,7 +430,7 @@ fn count(runs: &[&Run]) -> Runs {
         pass: of("pass"),
         fail: of("fail"),
         incomplete: of("incomplete"),
-        of_one_table: runs.iter().filter(|run| run.only_table.is_some()).count() as u64,
+        of_some: runs.iter().filter(|run| !run.is_of_all()).count() as u64,
     }
 }
 
@@ -518,7 +519,7 @@ fn hours(records: &Records, runs: &[&Run]) -> Hours {
         let at = usize::try_from((run.at_ms - from_ms) / HOUR_MS).unwrap_or(usize::MAX);
         let Some(hour) = calendar.get_mut(at) else { continue };
         hour.runs += 1;
-        if run.only_table.is_none() {
+        if run.is_of_all() {
             hour.rows = Some(run.rows);
         }
         if run.counts() {
@@ -651,6 +652,25 @@ fn asked(kind: &str, answers: &Value, tallies: &[Tally]) -> Vec<Asked> {
         asked[at].runs.insert(tally.state.clone(), tally.runs);
     }
     asked
+}
+
+/// What is the matter now: what the newest comparison says, and of what is looked at once a day
+/// what was said last. A check that is not among them found nothing the matter.
+fn checks(records: &Records, newest: &Value) -> Vec<Asked> {
+    let items = |checks: &Value| checks.as_array().cloned().unwrap_or_default();
+    let has_looked = |checks: &Value| items(checks).iter().any(|item| item["name"] == INTEGRITY);
+    let mut all = items(newest);
+    if !has_looked(newest) {
+        let looked = records.findings.iter().filter(|found| has_looked(&found.checks));
+        let last = looked.max_by_key(|found| found.id).map(|found| items(&found.checks));
+        let is_daily = |item: &Value| item["name"].as_str().is_some_and(is_daily);
+        all.extend(last.unwrap_or_default().into_iter().filter(is_daily));
+    }
+    let mut checks = asked("check", &Value::Array(all), &records.tallies);
+    for check in &mut checks {
+        check.state.get_or_insert_with(|| "ok".to_owned());
+    }
+    checks
 }
 
 fn incidents(records: &Records) -> Incidents {

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::change::{Lineage, Position};
 use crate::source::thread::SourceThread;
 use crate::target::ledger::{self, KnownTable, Phase, STOPPED};
+use crate::target::verifications;
 use crate::{source, target};
 
 /// One reading.
@@ -85,7 +86,7 @@ pub struct TableStatus {
     /// Why it is stopped.
     pub reason: Option<String>,
     /// When it was last compared, and what came of it; `null` if never.
-    pub proven: Option<ledger::Proof>,
+    pub proven: Option<verifications::Proof>,
 }
 
 /// The way back.
@@ -178,7 +179,7 @@ async fn read_target(
 ) -> Result<(), target::Error> {
     let doing = "read the state of the target";
     let quarantined = ledger::quarantined(client).await?;
-    let mut last = ledger::last_verified(client).await?;
+    let mut last = verifications::last(client).await?;
     (status.last_verify, status.drift_rows) = (last.at.take(), last.drift_rows);
     for table in ledger::tables(client).await? {
         let rows = ledger::count_rows(client, target_schema, &table.target).await?;

@@ -277,6 +277,23 @@ impl Table {
         by_index.chain(by_column).all(is_built_in)
     }
 
+    /// Whether an index has the key's columns in their order, upwards and by bytes: rows can be
+    /// walked by key.
+    pub fn is_key_ascending(&self) -> bool {
+        let key = self.key_columns();
+        self.indexes.iter().any(|index| {
+            let is_its = |(column, at): (&IndexColumn, &usize)| {
+                column.term == IndexTerm::Column(*at)
+                    && !column.descending
+                    && column.collation.eq_ignore_ascii_case("BINARY")
+            };
+            index.unique
+                && index.predicate.is_none()
+                && index.columns.len() == key.len()
+                && index.columns.iter().zip(&key).all(is_its)
+        })
+    }
+
     /// How many values name a row: at least one.
     pub fn key_width(&self) -> usize {
         match &self.key {

@@ -398,7 +398,7 @@ const PARENT: &str = "_lite2pg_parent";
 /// needs none, and values are compared with the parent's affinity and collation
 /// (<https://www.sqlite.org/foreignkeys.html>, section 3). `None` where SQLite could not look it
 /// up by an index either: it then refuses every write, and the DDL has a note of it.
-fn orphan_expression(catalog: &Catalog, table: &Table, key: &ForeignKey) -> Option<String> {
+pub fn orphan_expression(catalog: &Catalog, table: &Table, key: &ForeignKey) -> Option<String> {
     let children: Vec<String> =
         key.columns.iter().map(|&at| qualified(ROW, &table.columns[at].name)).collect();
     let complete: Vec<String> =

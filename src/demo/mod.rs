@@ -247,7 +247,7 @@ impl Stage {
         &self,
         tally: &Tally,
         seen: &Seen,
-        verdict: &verify::Verdict,
+        verdict: &verify::verdict::Verdict,
     ) -> Result<Exit, Report> {
         let busy = match tally.busy {
             0 => String::new(),
@@ -275,10 +275,10 @@ impl Stage {
                 shop::MONEY_CENTS
             ))?;
         }
-        if verdict.verdict == verify::Outcome::Pass {
+        if verdict.verdict == verify::verdict::Outcome::Pass {
             print(&format!(
                 "EQUAL: {} in {} tables are the same on both sides.\n",
-                counted(verdict.rows(), "row"),
+                counted(verdict.rows_compared(), "row"),
                 verdict.tables.len()
             ))?;
             return Ok(if seen.wrong_sum.is_none() { Exit::Yes } else { Exit::No });

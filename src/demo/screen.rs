@@ -10,7 +10,7 @@ use super::observe::Reading;
 use super::writer::Tally;
 use crate::target::ledger::Phase;
 use crate::terminal;
-use crate::verify::{TableVerdict, Verdict};
+use crate::verify::verdict::{TableVerdict, Verdict};
 
 /// How often a line tells of progress where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use crate::assess::proposal::grouped;
 use crate::history::{Asked, Failure, History, Hour, HourState, State, TableDifference, Time};
 use crate::target::history::HOUR_MS;
 use crate::target::ledger::Phase;
-use crate::verify::Outcome;
+use crate::verify::verdict::Outcome;
 
 /// Fits the subject of a mail on one line, after the header's name (RFC 5322, 2.1.1).
 const SUBJECT_MAX: usize = 78;
@@ -190,14 +190,14 @@ pub(super) fn facts(history: &History) -> Vec<(&'static str, String)> {
         || "all tables were never compared".to_owned(),
         |run| format!("the newest of all tables {}, {:.1} s", minute(run.at), run.seconds),
     );
-    let single = match runs.of_one_table {
+    let of_some = match runs.of_some {
         0 => String::new(),
-        count => format!(" ({} of a single table)", grouped(count)),
+        count => format!(" ({} of a part only)", grouped(count)),
     };
     facts.push((
         "runs",
         format!(
-            "{} passed, {} failed, {} incomplete{single}; {newest}",
+            "{} passed, {} failed, {} incomplete{of_some}; {newest}",
             grouped(runs.pass),
             grouped(runs.fail),
             grouped(runs.incomplete),
@@ -221,14 +221,19 @@ pub(super) fn facts(history: &History) -> Vec<(&'static str, String)> {
         .applied
         .map_or_else(String::new, |applied| format!(", applied {}", grouped(applied)));
     facts.push(("now", format!("{phase}{applied}")));
-    facts.extend(next(history.state).map(|words| ("next", words.to_owned())));
+    facts.extend(next(history).map(|words| ("next", words.to_owned())));
     facts
 }
 
 /// What a person does about it.
-fn next(state: State) -> Option<&'static str> {
-    match state {
+fn next(history: &History) -> Option<&'static str> {
+    let rows = history.failure.as_ref().map_or(0, |failed| failed.drift_rows + failed.quarantined);
+    match history.state {
         State::Clean => None,
+        State::Differs if rows == 0 => Some(
+            "the rows are equal; what is not is listed below, and lite2pg verify --show-values \
+             says more",
+        ),
         State::Differs => Some(
             "lite2pg verify lists the rows that differ, lite2pg quarantine those that the target \
              cannot hold; lite2pg repair has replay make right what can be",

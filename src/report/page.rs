@@ -15,7 +15,7 @@ use super::history::{
 use super::html::{STYLE, escape};
 use crate::assess::proposal::grouped;
 use crate::history::{Asked, History, Hour, HourState};
-use crate::verify::Outcome;
+use crate::verify::verdict::Outcome;
 
 /// The looks of what other pages do not have.
 const OWN_STYLE: &str = include_str!("page.css");

@@ -6,7 +6,8 @@ use super::{counted, shown};
 use crate::target::checks::CheckState;
 use crate::verify::invariant::State;
 use crate::verify::parity;
-use crate::verify::{DriftKind, LeftOut, Outcome, Repaired, Verdict};
+use crate::verify::repair::Repaired;
+use crate::verify::verdict::{DriftKind, LeftOut, Outcome, ScopeWord, Verdict};
 
 /// The verdict, then the tables, then what differs and what was left out.
 pub fn verdict(verdict: &Verdict) -> String {
@@ -23,7 +24,13 @@ pub fn verdict(verdict: &Verdict) -> String {
 fn tables(verdict: &Verdict) -> Vec<String> {
     let width = verdict.tables.iter().map(|table| table.name.chars().count()).max().unwrap_or(0);
     let width = width.max("table".len());
-    let head = format!("  {:<width$}  {:>10}  {:>10}  checksum", "table", "SQLite", "PostgreSQL");
+    // Of what was proven before only a part is read again.
+    let is_part = verdict.scope == ScopeWord::Changes;
+    let proven = |text: String| if is_part { format!("  {text:>10}") } else { String::new() };
+    let (here, there) =
+        if is_part { ("now SQLite", "PostgreSQL") } else { ("SQLite", "PostgreSQL") };
+    let head = proven("proven".to_owned());
+    let head = format!("  {:<width$}{head}  {here:>10}  {there:>10}  checksum", "table");
     let rows = verdict.tables.iter().map(|table| {
         let found: Vec<String> = [
             (table.missing, "missing"),
@@ -37,8 +44,9 @@ fn tables(verdict: &Verdict) -> Vec<String> {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
         format!(
-            "  {:<width$}  {:>10}  {:>10}  {}  {}",
+            "  {:<width$}{}  {:>10}  {:>10}  {}  {}",
             shown(&table.name),
+            proven(table.rows_proven.to_string()),
             table.rows_source,
             table.rows_target,
             table.checksum.get(..12).unwrap_or_default(),
@@ -86,10 +94,12 @@ fn beside(verdict: &Verdict) -> Vec<String> {
         format!("invariant {}: {}", shown(&finding.name), shown(&said))
     });
     let parity = verdict.parity.iter().flat_map(query);
-    let checks = verdict.checks.iter().map(|check| {
+    let said = verdict.checks.iter().filter(|check| check.state != CheckState::Ok);
+    let checks = said.map(|check| {
         let word = match check.state {
             CheckState::Ok => "as it should be",
             CheckState::Waiting => "waiting",
+            CheckState::Noticed => "noticed",
             CheckState::Failed => "FAILED",
         };
         let message = check.message.as_ref().map_or_else(String::new, |text| format!(": {text}"));
@@ -141,34 +151,51 @@ fn left_out(verdict: &Verdict) -> Vec<String> {
     verdict.left_out.iter().map(line).collect()
 }
 
-/// One line, fit for the subject of a mail.
+/// One line: what it comes to, of how many rows, and how many of those were looked at this time.
 fn summary(verdict: &Verdict) -> String {
-    let rows = counted(i64::try_from(verdict.rows()).unwrap_or(i64::MAX), "row");
-    let tables = counted(i64::try_from(verdict.tables.len()).unwrap_or(i64::MAX), "table");
-    let position = verdict.position.applied;
-    let seconds = verdict.seconds;
+    let count = |rows: u64, word: &str| counted(i64::try_from(rows).unwrap_or(i64::MAX), word);
+    let tables = count(verdict.tables.len() as u64, "table");
+    let (compared, proven) = (verdict.rows_compared(), verdict.rows_proven());
+    let rows = match verdict.scope {
+        ScopeWord::Full => count(compared, "row"),
+        ScopeWord::Changes => count(proven.max(compared), "row"),
+        ScopeWord::Since => format!("{} that were touched", count(compared, "row")),
+    };
+    let at = verdict.position.applied;
     let quarantined = verdict.quarantined();
-    match verdict.verdict {
-        Outcome::Pass => {
-            format!("PASS: {rows} in {tables} are equal at position {position} ({seconds:.1} s)")
-        }
+    let said = match verdict.verdict {
+        Outcome::Pass => format!("PASS: {rows} in {tables} are equal at position {at}"),
         Outcome::Fail if verdict.drift_rows + quarantined == 0 => format!(
-            "FAIL: {rows} in {tables} are equal at position {position}, and something else is \
-             not ({seconds:.1} s)"
+            "FAIL: {rows} in {tables} are equal at position {at}, and something else is not"
         ),
         Outcome::Fail => format!(
-            "FAIL: {} of {rows} in {tables} differ at position {position}, {quarantined} are in \
-             quarantine ({seconds:.1} s)",
+            "FAIL: {} of {rows} in {tables} differ at position {at}, {quarantined} are in \
+             quarantine",
             verdict.drift_rows
         ),
         Outcome::Incomplete => format!(
-            "INCOMPLETE: of {rows} in {tables} none differs at position {position}, and {} could \
-             not be compared ({seconds:.1} s)",
+            "INCOMPLETE: of {rows} in {tables} none differs at position {at}, and {} could not be \
+             compared",
             match verdict.in_flight {
                 0 => "something".to_owned(),
-                rows => counted(i64::try_from(rows).unwrap_or(i64::MAX), "row"),
+                rows => count(rows, "row"),
             }
         ),
+    };
+    format!("{said}{}", read_now(verdict))
+}
+
+/// How much of it was read this time, and how old the oldest of the rest is.
+fn read_now(verdict: &Verdict) -> String {
+    let seconds = verdict.seconds;
+    let (compared, proven) = (verdict.rows_compared(), verdict.rows_proven());
+    let oldest = verdict.tables.iter().filter_map(|table| table.read_at.as_deref()).min();
+    match (verdict.scope, oldest) {
+        (ScopeWord::Changes, Some(oldest)) if compared < proven => {
+            let compared = counted(i64::try_from(compared).unwrap_or(i64::MAX), "row");
+            format!(" ({compared} read now, the rest since {oldest}; {seconds:.1} s)")
+        }
+        _ => format!(" ({seconds:.1} s)"),
     }
 }
 

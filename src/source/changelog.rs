@@ -443,13 +443,8 @@ impl<'a> Reader<'a> {
     }
 
     fn touch(&mut self, table: usize, is_insert: bool, row: &SqliteRow<'_>) -> Result<(), Error> {
-        let doing = "read the key of a changelog entry";
         let mapping = &self.plan.mappings[table];
-        let mut key = Vec::with_capacity(mapping.key.len());
-        for position in 0..mapping.key.len() {
-            let value = row.get_ref(KEY_AT + position).map_err(Error::sqlite(doing))?;
-            key.push(Owned::from(storage(value)));
-        }
+        let key = entry_key(row, mapping.key.len())?;
         let slot = *self.slots.entry(table).or_insert_with(|| {
             self.batch.tables.push(TableBatch { table, ..TableBatch::default() });
             self.batch.tables.len() - 1
@@ -508,6 +503,12 @@ impl<'a> Reader<'a> {
             reason: misfit.to_string(),
         }))
     }
+}
+
+/// The key that an entry names, `width` values, of an entry that was selected whole.
+pub(super) fn entry_key(entry: &SqliteRow<'_>, width: usize) -> Result<Vec<Owned>, Error> {
+    let values = (0..width).map(|at| entry.get_ref(KEY_AT + at).map(storage).map(Owned::from));
+    values.collect::<Result<_, _>>().map_err(Error::sqlite("read the key of a changelog entry"))
 }
 
 /// The statement that reads a row of this table, prepared once per batch.

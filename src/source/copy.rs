@@ -370,12 +370,13 @@ fn read_chunk(
     .map_err(Error::sqlite(doing))?;
     let width = mapping.columns.len();
     let tuple_head = i16::try_from(width).expect("a table has at most 1,600 columns").to_be_bytes();
+    let by = walk(&mapping.table);
     let mut count: u64 = 0;
     while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
         if let Some(widen) = add_row(mapping, row, tuple_head, may_widen, &mut chunk)? {
             return Ok(widen);
         }
-        chunk.cursor = cursor_at(&mapping.table, row, width)?;
+        chunk.cursor = cursor_at(&by, row, width)?;
         count += 1;
         if bytes_max <= chunk.tuples.len() || count.is_multiple_of(16) && is_late() {
             chunk.is_last = false;
@@ -456,9 +457,9 @@ fn widening(
 }
 
 /// The cursor at `row`, whose values for it stand behind `width` others.
-pub(super) fn cursor_at(table: &Table, row: &SqliteRow<'_>, width: usize) -> Result<Cursor, Error> {
+pub(super) fn cursor_at(by: &Walk, row: &SqliteRow<'_>, width: usize) -> Result<Cursor, Error> {
     let doing = "read a chunk";
-    match walk(table) {
+    match by {
         Walk::Rowid(_) => Ok(Cursor::Rowid(row.get(width).map_err(Error::sqlite(doing))?)),
         Walk::Key(key) => (0..key.len())
             .map(|position| row.get_ref(width + position).map(|value| storage(value).into()))

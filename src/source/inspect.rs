@@ -198,7 +198,7 @@ impl Source {
                 slice.rows += 1;
                 let is_time = slice.rows.is_multiple_of(8) && hold_max < begun.elapsed();
                 if is_time || rows_max <= slice.rows {
-                    slice.cursor = cursor_at(stretch.table, row, stretch.expressions.len())?;
+                    slice.cursor = cursor_at(&walk(stretch.table), row, stretch.expressions.len())?;
                     slice.is_last = false;
                     break;
                 }

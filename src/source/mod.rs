@@ -13,7 +13,7 @@ pub mod changelog;
 pub mod copy;
 pub mod inspect;
 pub mod parity;
-mod proof;
+pub mod proof;
 mod quiet;
 pub mod schema;
 pub mod thread;

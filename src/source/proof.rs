@@ -3,9 +3,16 @@
 //! Each read is one short transaction that proves the lineage first: the rows of another file in
 //! the place of this one would be differences that are none.
 
-use super::changelog::{self, Plan};
+use std::time::Instant;
+
+use rusqlite::Row as SqliteRow;
+
+use super::changelog::{self, Plan, encode_columns, select_list};
+use super::copy::{Cursor, Walk, cursor_at, walk};
 use super::{Error, Source, storage};
 use crate::change::{Place, Position, TableId};
+use crate::mapping::Mapping;
+use crate::table::{Ident, Key};
 use crate::value::{Answer, Owned, Storage};
 
 /// Rows of one table, read at one moment.
@@ -14,16 +21,79 @@ pub struct RowsRead {
     /// The head of the changelog at that moment.
     pub read_at: Position,
     /// In the order of the keys: the values of the mapping's columns; `None` for no such row. Of
-    /// the first keys only, where the rows are large.
+    /// the first keys only, where the rows are large or the time was short.
     pub rows: Vec<Option<Vec<Owned>>>,
 }
 
 /// No further row is read beyond this many bytes.
 const READ_BYTES_MAX: usize = 4 << 20;
 
+/// A stretch of one table, to be walked.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// Position of the mapping in the plan.
+    pub table: usize,
+    /// By the columns that name a row, rather than in the order that is fastest.
+    pub is_by_key: bool,
+    /// Rows after this one.
+    pub after: Cursor,
+    /// Rows up to this one; [`Cursor::Start`] for all to the last.
+    pub until: Cursor,
+    /// No further row beyond this many bytes.
+    pub bytes_max: usize,
+}
+
+/// How far a walk came.
+#[derive(Debug)]
+pub struct Walked {
+    /// Where to go on.
+    pub cursor: Cursor,
+    /// The stretch ends here; there is nothing to go on with.
+    pub is_last: bool,
+}
+
+/// A row on the way.
+pub struct Visited<'a> {
+    mapping: &'a Mapping,
+    row: &'a SqliteRow<'a>,
+    /// As the target holds it; `None` if it cannot.
+    pub image: Option<&'a [u8]>,
+}
+
+impl Visited<'_> {
+    /// What SQLite holds in a column of the mapping.
+    pub fn value(&self, column: usize) -> Storage<'_> {
+        self.row.get_ref(column).map_or(Storage::Null, storage)
+    }
+
+    /// The values that name the row.
+    pub fn key(&self) -> Vec<Owned> {
+        let mut key = Vec::new();
+        self.key_into(&mut key);
+        key
+    }
+
+    /// The same in the place of another key, whose memory is used again.
+    pub fn key_into(&self, key: &mut Vec<Owned>) {
+        key.clear();
+        key.extend(self.mapping.key.iter().map(|column| Owned::from(self.value(*column))));
+    }
+}
+
+/// Entries of the changelog, as keys of the tables that they name.
+#[derive(Debug)]
+pub struct TouchedPage {
+    /// Each with the table's number and its position.
+    pub keys: Vec<(TableId, Position, Vec<Owned>)>,
+    /// The last entry that was looked at.
+    pub through: Position,
+    /// Entries at and below this one may be gone.
+    pub oldest: Position,
+}
+
 impl Source {
     /// Reads the rows that these keys name, with all values as SQLite holds them: at least the
-    /// first, and as many as memory should hold.
+    /// first, and as many as memory should hold and the hold time allows.
     ///
     /// Fails with [`Error::SchemaChanged`] if the schema is not the accepted one.
     pub fn rows(
@@ -36,8 +106,10 @@ impl Source {
         let doing = "read rows to compare them";
         self.follow_path()?;
         let accepted = self.schema_version;
+        let hold_max = self.pace()?.hold_max;
         let mapping = &plan.mappings[table];
         self.reading(|conn| {
+            let begun = Instant::now();
             let head = changelog::prove(conn, &place.lineage, place.anchor)?;
             if Some(changelog::schema_version(conn)?) != accepted {
                 return Err(Error::SchemaChanged);
@@ -47,7 +119,8 @@ impl Source {
             let mut rows = Vec::with_capacity(keys.len());
             let mut bytes = 0;
             for key in keys {
-                if READ_BYTES_MAX < bytes {
+                let is_late = rows.len() % 16 == 15 && hold_max < begun.elapsed();
+                if READ_BYTES_MAX < bytes || is_late {
                     break;
                 }
                 changelog::bind_from(&mut statement, 1, key)?;
@@ -63,6 +136,107 @@ impl Source {
                 rows.push(values);
             }
             Ok(RowsRead { read_at: head.position, rows })
+        })
+    }
+
+    /// Shows the rows of a stretch in one read transaction, each with its image, until the stretch
+    /// ends, or enough bytes are read, or the hold time is over; at least one row.
+    ///
+    /// Fails with [`Error::SchemaChanged`] if the schema is not the accepted one.
+    pub fn visit(
+        &mut self,
+        plan: &Plan,
+        stretch: &Stretch,
+        see: &mut dyn FnMut(Visited<'_>),
+    ) -> Result<Walked, Error> {
+        let doing = "read rows to compare them";
+        self.follow_path()?;
+        let hold_max = self.pace()?.hold_max;
+        let accepted = self.schema_version;
+        let mapping = &plan.mappings[stretch.table];
+        let by = if stretch.is_by_key { by_key(mapping) } else { walk(&mapping.table) };
+        self.reading(|conn| {
+            if Some(changelog::schema_version(conn)?) != accepted {
+                return Err(Error::SchemaChanged);
+            }
+            let begun = Instant::now();
+            let sql = stretch_sql(mapping, &by, stretch);
+            let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
+            let mut parameter = 1;
+            for bound in [&stretch.after, &stretch.until] {
+                let bound = bound_values(bound);
+                changelog::bind_from(&mut statement, parameter, &bound)?;
+                parameter += bound.len();
+            }
+            let mut rows = statement.raw_query();
+            let mut walked = Walked { cursor: stretch.after.clone(), is_last: true };
+            let (mut image, mut bytes, mut count) = (Vec::new(), 0, 0_u64);
+            while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
+                image.clear();
+                let is_held = encode_columns(mapping, row, &mut image)?.is_ok();
+                see(Visited { mapping, row, image: is_held.then_some(&image) });
+                bytes += image.len();
+                count += 1;
+                let is_late = count.is_multiple_of(16) && hold_max < begun.elapsed();
+                if stretch.bytes_max <= bytes || is_late {
+                    walked.cursor = cursor_at(&by, row, mapping.columns.len())?;
+                    walked.is_last = false;
+                    break;
+                }
+            }
+            Ok(walked)
+        })
+    }
+
+    /// The keys that were touched after `after`, of all tables, entry by entry: as many as one
+    /// short read transaction yields.
+    pub fn touched_page(&mut self, plan: &Plan, after: Position) -> Result<TouchedPage, Error> {
+        let doing = "find the rows that were touched";
+        self.follow_path()?;
+        let hold_max = self.pace()?.hold_max;
+        self.reading(|conn| {
+            let begun = Instant::now();
+            let oldest: Option<i64> = conn
+                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
+                .map_err(Error::sqlite(doing))?;
+            let oldest = Position(oldest.unwrap_or(i64::MAX));
+            let mut page = TouchedPage { keys: Vec::new(), through: after, oldest };
+            let mut statement = conn
+                .prepare_cached("select * from _lite2pg_changelog where ?1 < seq order by seq")
+                .map_err(Error::sqlite(doing))?;
+            let mut entries = statement.query([after.0]).map_err(Error::sqlite(doing))?;
+            while let Some(entry) = entries.next().map_err(Error::sqlite(doing))? {
+                let seq = entry.get(0).map_err(Error::sqlite(doing))?;
+                page.through = Position(seq);
+                let id = TableId(entry.get(1).map_err(Error::sqlite(doing))?);
+                if let Some(mapping) = plan.mappings.iter().find(|mapping| mapping.id == id) {
+                    let key = changelog::entry_key(entry, mapping.key.len())?;
+                    page.keys.push((id, page.through, key));
+                }
+                let is_late = page.keys.len().is_multiple_of(64) && hold_max < begun.elapsed();
+                if TOUCHED_PAGE_MAX <= page.keys.len() || is_late {
+                    break;
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    /// The newest entry that is older than `age_ms`, 0 if the changelog is younger; `None` if
+    /// nobody can tell any more.
+    pub fn position_ago(&mut self, age_ms: i64) -> Result<Option<Position>, Error> {
+        let doing = "find an entry by its time";
+        self.reading(|conn| {
+            conn.query_row(
+                "select coalesce(
+                     (select seq from _lite2pg_changelog
+                       where at < julianday('now') - ?1 / 86400000.0 order by seq desc limit 1),
+                     (select 0 from _lite2pg_changelog where seq = 1))",
+                [age_ms],
+                |row| row.get(0),
+            )
+            .map(|seq: Option<i64>| seq.map(Position))
+            .map_err(Error::sqlite(doing))
         })
     }
 
@@ -125,6 +299,59 @@ impl Source {
             Ok(Some(keys))
         })
     }
+}
+
+/// Entries of one page: a read transaction of a few milliseconds, and little memory.
+const TOUCHED_PAGE_MAX: usize = 20_000;
+
+/// By the columns that name a row, which are what an index has.
+fn by_key(mapping: &Mapping) -> Walk {
+    match &mapping.table.key {
+        Key::Columns(columns) => {
+            let names = columns.iter().map(|at| Ident::new(&mapping.table.columns[*at].name));
+            Walk::Key(names.map(|name| name.to_string()).collect())
+        }
+        Key::RowidAlias(_) | Key::HiddenRowid => walk(&mapping.table),
+    }
+}
+
+fn bound_values(bound: &Cursor) -> Vec<Owned> {
+    match bound {
+        Cursor::Start => Vec::new(),
+        Cursor::Rowid(rowid) => vec![Owned::Integer(*rowid)],
+        Cursor::Key(key) => key.clone(),
+    }
+}
+
+fn stretch_sql(mapping: &Mapping, by: &Walk, stretch: &Stretch) -> String {
+    let names = match by {
+        Walk::Rowid(rowid) => std::slice::from_ref(rowid),
+        Walk::Key(names) => names.as_slice(),
+    };
+    let list = names.join(", ");
+    let mut parameter = 0;
+    let mut condition = |bound: &Cursor, comparison: &str| {
+        (*bound != Cursor::Start).then(|| {
+            let numbers: Vec<String> =
+                (1..=names.len()).map(|number| format!("?{}", parameter + number)).collect();
+            parameter += names.len();
+            match names {
+                [name] => format!("{name} {comparison} {}", numbers[0]),
+                _ => format!("({list}) {comparison} ({})", numbers.join(", ")),
+            }
+        })
+    };
+    let conditions: Vec<String> = [condition(&stretch.after, ">"), condition(&stretch.until, "<=")]
+        .into_iter()
+        .flatten()
+        .collect();
+    let condition = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!("where {}", conditions.join(" and ")),
+    };
+    let columns = select_list(mapping);
+    let table = mapping.table.ident();
+    format!("select {columns}, {list} from {table} {condition} order by {list}")
 }
 
 /// What a value takes, about.

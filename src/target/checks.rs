@@ -3,8 +3,8 @@
 use tokio_postgres::Client;
 
 use super::{Error, build};
-use crate::mapping::Mapping;
-use crate::table::Ident;
+use crate::mapping::{From, MappedColumn, Mapping};
+use crate::table::{ForeignKey, Ident};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -25,8 +25,21 @@ pub enum CheckState {
     Ok,
     /// It is left to `lite2pg schema --finalise`.
     Waiting,
+    /// It is not, and was not before lite2pg came, or nobody could look: no failure.
+    Noticed,
     /// It is not.
     Failed,
+}
+
+/// What the check of the file is called.
+pub const INTEGRITY: &str = "integrity of the file";
+
+/// What the names of foreign keys begin with that rows do not keep.
+const ORPHANS: &str = "orphans ";
+
+/// Whether this is looked at once a day, and not by every comparison.
+pub fn is_daily(name: &str) -> bool {
+    name == INTEGRITY || name.starts_with(ORPHANS)
 }
 
 impl Check {
@@ -89,6 +102,72 @@ async fn objects(client: &Client, target_schema: &str) -> Result<Vec<Check>, Err
         Check::of(name, state, message)
     });
     Ok(checks.collect())
+}
+
+/// Rows without their parents, by foreign key of the source; what types make incomparable is left
+/// out. Reads whole tables. Writes nothing.
+pub async fn orphans(
+    client: &Client,
+    target_schema: &str,
+    mappings: &[Mapping],
+) -> Result<Vec<Check>, Error> {
+    let mut checks = Vec::new();
+    for child in mappings {
+        for key in &child.table.foreign_keys {
+            let is_parent = |other: &&Mapping| other.table.name.eq_ignore_ascii_case(&key.parent);
+            let Some(parent) = mappings.iter().find(is_parent) else { continue };
+            let Some(sql) = orphans_sql(target_schema, child, parent, key) else { continue };
+            let row = client.query_one(&sql, &[]).await;
+            let count: i64 = row.map_err(Error::query("look for orphans"))?.get(0);
+            let columns = key.columns.iter().map(|at| child.table.columns[*at].name.as_str());
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            let name = format!("{} ({columns}) of PostgreSQL", child.target);
+            checks.extend(orphan_check(&name, &key.parent, u64::try_from(count).unwrap_or(0)));
+        }
+    }
+    Ok(checks)
+}
+
+/// What is said of a foreign key; nothing if every row has its parent.
+pub fn orphan_check(child: &str, parent: &str, count: u64) -> Option<Check> {
+    let rows = if count == 1 { "row has" } else { "rows have" };
+    let message = format!("{count} {rows} no parent in {parent}");
+    (0 < count).then(|| Check::of(format!("{ORPHANS}{child}"), CheckState::Noticed, Some(message)))
+}
+
+fn orphans_sql(
+    target_schema: &str,
+    child: &Mapping,
+    parent: &Mapping,
+    key: &ForeignKey,
+) -> Option<String> {
+    let parent_columns = match key.parent_columns.as_slice() {
+        [] => parent.table.primary_key.clone(),
+        names => names.iter().map(|name| parent.table.column_index(name)).collect::<Option<_>>()?,
+    };
+    if parent_columns.len() != key.columns.len() {
+        return None;
+    }
+    let mapped = |mapping: &Mapping, at: usize| {
+        let of = |column: &&MappedColumn| column.from == From::Column(at);
+        mapping.columns.iter().find(of).map(|column| (Ident::new(&column.target), column.pg.oid()))
+    };
+    let (mut complete, mut equal) = (Vec::new(), Vec::new());
+    for (mine, theirs) in key.columns.iter().zip(parent_columns) {
+        let ((mine, its_type), (theirs, other)) = (mapped(child, *mine)?, mapped(parent, theirs)?);
+        if its_type != other {
+            return None;
+        }
+        complete.push(format!("c.{mine} is not null"));
+        equal.push(format!("p.{theirs} = c.{mine}"));
+    }
+    Some(format!(
+        "select count(*) from {} c where {} and not exists (select from {} p where {})",
+        child.qualified(target_schema),
+        complete.join(" and "),
+        parent.qualified(target_schema),
+        equal.join(" and "),
+    ))
 }
 
 /// The index that names rows; an adopted table has been looked at when its session began.

@@ -7,6 +7,7 @@
 use serde_json::Value;
 use tokio_postgres::{Client, Row};
 
+use super::checks::INTEGRITY;
 use super::{Error, ledger};
 use crate::change::{Lineage, Position};
 
@@ -168,10 +169,15 @@ impl Window {
 }
 
 impl Run {
-    /// Whether it says something of the target as a whole: one of a single table does so only when
-    /// it fails.
+    /// Whether it was about all tables, and about all that was due in them.
+    pub fn is_of_all(&self) -> bool {
+        self.only_table.is_none() && self.since.is_none()
+    }
+
+    /// Whether it says something of the target as a whole: one of a single table, or only of what
+    /// was touched, does so when it fails.
     pub fn counts(&self) -> bool {
-        self.only_table.is_none() || self.verdict == "fail"
+        self.is_of_all() || self.verdict == "fail"
     }
 }
 
@@ -211,11 +217,11 @@ const RUNS: &str = "
            v.seconds, t.rows, greatest(v.rows_compared, t.compared), greatest(v.bytes, t.bytes)
       from lite2pg.verifications v
      cross join lateral (
-           select coalesce(sum(rows_source), 0)::bigint as rows,
+           select coalesce(sum(coalesce(rows_proven, rows_source)), 0)::bigint as rows,
                   coalesce(sum(rows_compared), 0)::bigint as compared,
                   coalesce(sum(bytes), 0)::bigint as bytes
              from jsonb_to_recordset(v.tables)
-               as (rows_source bigint, rows_compared bigint, bytes bigint)) t
+               as (rows_source bigint, rows_proven bigint, rows_compared bigint, bytes bigint)) t
      where v.at >= to_timestamp($1::bigint / 1000)
      order by v.at, v.id";
 
@@ -226,7 +232,10 @@ const FINDINGS: &str = "
            (select max(id) from lite2pg.verifications
              where verdict = 'fail' and at >= to_timestamp($1::bigint / 1000)),
            (select max(id) from lite2pg.verifications
-             where only_table is null and at >= to_timestamp($1::bigint / 1000)))";
+             where only_table is null and since is null
+               and at >= to_timestamp($1::bigint / 1000)),
+           (select max(v.id) from lite2pg.verifications v, jsonb_array_elements(v.checks) c
+             where c->>'name' = $2 and v.at >= to_timestamp($1::bigint / 1000)))";
 
 const DIFFERING: &str = "
     select * from (
@@ -302,7 +311,8 @@ pub async fn read(client: &Client, hours: i64) -> Result<Records, Error> {
     let runs: Vec<Run> = runs.iter().map(run).collect();
     let window = Window::ending(now_ms, hours, &runs);
     let from = window.from_ms;
-    let found = rows(client, FINDINGS, &[&from], "read what verifications found").await?;
+    let found =
+        rows(client, FINDINGS, &[&from, &INTEGRITY], "read what verifications found").await?;
     let doing = "read which tables differed";
     let differing = rows(client, DIFFERING, &[&from, &DIFFERING_MAX], doing).await?;
     let tallies = rows(client, TALLIES, &[&from], "count what verifications asked").await?;

@@ -200,7 +200,7 @@ pub async fn exists(client: &Client) -> Result<bool, Error> {
 }
 
 /// The names of our tables that are there.
-async fn standing(client: &Client) -> Result<Vec<String>, Error> {
+pub(super) async fn standing(client: &Client) -> Result<Vec<String>, Error> {
     client
         .query_one(
             "select coalesce(array_agg(c.relname::text), '{}')
@@ -471,6 +471,10 @@ pub async fn stop_table(
              (select id from lite2pg.tables where name = $2 and id <> $1)",
         "delete from lite2pg.quarantine where table_id in
              (select id from lite2pg.tables where name = $2 and id <> $1)",
+        "delete from lite2pg.chunks where table_id in
+             (select id from lite2pg.tables where name = $2 or id = $1)",
+        "delete from lite2pg.passes where table_id in
+             (select id from lite2pg.tables where name = $2 or id = $1)",
         "update lite2pg.tables set id = $1 where name = $2 and id <> $1",
     ] {
         client.execute(sql, &[&id.0, &name]).await.map_err(Error::query(doing))?;
@@ -495,6 +499,8 @@ pub(super) async fn forget(client: &Client, table: TableId) -> Result<(), Error>
         .batch_execute(&format!(
             "delete from lite2pg.copy_progress where table_id = {table};
              delete from lite2pg.quarantine where table_id = {table};
+             delete from lite2pg.chunks where table_id = {table};
+             delete from lite2pg.passes where table_id = {table};
              delete from lite2pg.tables where id = {table}",
             table = table.0
         ))
@@ -553,6 +559,7 @@ pub async fn lay_lanes(client: &Client, table: TableId, lanes: &[Progress]) -> R
             serde_json::json!({ "lane": lane.lane, "until": lane.until, "cursor": lane.cursor })
         })
         .collect();
+    super::chunks::forget(client, table).await?;
     client
         .execute(
             "insert into lite2pg.copy_progress (table_id, lane, until, cursor, rows, done)
@@ -689,88 +696,6 @@ pub async fn is_someone_at_work(client: &Client) -> Result<bool, Error> {
         .await
         .map(|row| row.get(0))
         .map_err(Error::query("look for a running lite2pg"))
-}
-
-/// The number of the newest comparison; 0 if there has been none.
-pub async fn verifications(client: &Client) -> Result<i64, Error> {
-    let row = client.query_one("select coalesce(max(id), 0) from lite2pg.verifications", &[]);
-    row.await.map(|row| row.get(0)).map_err(Error::query("read the verifications"))
-}
-
-/// The newest proof of one table.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Proof {
-    /// When, in UTC.
-    pub at: String,
-    /// Where the target stood.
-    pub position: Position,
-    /// Whether both sides were equal.
-    pub is_equal: bool,
-    /// Rows of the source.
-    pub rows: i64,
-    /// The sum of the digests of the source's rows.
-    pub checksum: String,
-}
-
-/// What the newest comparisons came to.
-#[derive(Clone, Debug, Default)]
-pub struct LastVerified {
-    /// When all tables were last compared, in UTC.
-    pub at: Option<String>,
-    /// Rows that differed then.
-    pub drift_rows: Option<i64>,
-    /// The newest proof of each table, by name.
-    pub tables: HashMap<String, Proof>,
-}
-
-/// The newest comparisons; empty where the ledger is of a format that has none.
-pub async fn last_verified(client: &Client) -> Result<LastVerified, Error> {
-    const AT: &str = "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
-    let doing = "read the verifications";
-    if !standing(client).await?.iter().any(|name| name == "verifications") {
-        return Ok(LastVerified::default());
-    }
-    let last = client
-        .query_opt(
-            &format!(
-                "select {AT}, drift_rows from lite2pg.verifications
-                  where only_table is null order by id desc limit 1"
-            ),
-            &[],
-        )
-        .await
-        .map_err(Error::query(doing))?;
-    let tables = client
-        .query(
-            &format!(
-                "select distinct on (t.name) t.name, {AT}, v.position,
-                        t.missing + t.extra + t.mismatched + t.quarantined + t.in_flight = 0,
-                        t.rows_source, t.checksum
-                   from (select * from lite2pg.verifications order by id desc limit 1000) v,
-                        jsonb_to_recordset(v.tables) as t (
-                            name text, rows_source bigint, checksum text, missing bigint,
-                            extra bigint, mismatched bigint, quarantined bigint, in_flight bigint)
-                  order by t.name, v.id desc"
-            ),
-            &[],
-        )
-        .await
-        .map_err(Error::query(doing))?;
-    let tables = tables.iter().map(|row| {
-        let proof = Proof {
-            at: row.get(1),
-            position: Position(row.get(2)),
-            is_equal: row.get(3),
-            rows: row.get(4),
-            checksum: row.get(5),
-        };
-        (row.get(0), proof)
-    });
-    Ok(LastVerified {
-        at: last.as_ref().map(|row| row.get(0)),
-        drift_rows: last.as_ref().map(|row| row.get(1)),
-        tables: tables.collect(),
-    })
 }
 
 /// Counts the rows of a target table; 0 if it is not there.

@@ -13,6 +13,7 @@ pub mod attend;
 pub mod build;
 pub mod catalog;
 pub mod checks;
+pub mod chunks;
 pub mod connect;
 pub mod conninfo;
 pub mod copy;
@@ -25,6 +26,7 @@ pub mod parity;
 pub mod private;
 pub mod proof;
 pub mod tls;
+pub mod verifications;
 mod view;
 
 use tokio_postgres::error::SqlState;

@@ -1,26 +1,26 @@
 //! Digests and rows of the target, each read in one snapshot with the position it belongs to.
 //!
-//! Only digests travel while both sides are equal. Begin with [`stretch`] and [`rows`].
+//! Only digests travel while both sides are equal. Begin with [`stretch`] and [`Finder`].
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use postgres_types::{FromSql, Type};
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::Error;
-use super::apply::{Named, Raw, key_arrays, named_rows, raw_key};
-use super::ledger::{self, Stored};
+use super::apply::{Named, Raw, Standing, key_arrays, named_rows, raw_key};
 use crate::batch::KeyImage;
+use crate::change::{Anchor, Position};
 use crate::mapping::Mapping;
 use crate::table::Ident;
 use crate::value::Answer;
 
-/// Rows of a stretch of integer keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
+/// A stretch of keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stretch<'a> {
     /// Keys above this; `None` for all from the least.
-    pub after: Option<i64>,
+    pub after: Option<&'a KeyImage>,
     /// Keys up to this; `None` for all to the greatest.
-    pub until: Option<i64>,
+    pub until: Option<&'a KeyImage>,
 }
 
 /// The number of rows and the SHA-256 over their digests in key order.
@@ -36,56 +36,101 @@ pub struct StretchDigest {
 #[derive(Debug)]
 pub struct RowsFound {
     /// Where the target stood.
-    pub stored: Stored,
+    pub standing: Standing,
     /// By key: the fields of the mapping's columns as PostgreSQL sends them.
     pub rows: Vec<(KeyImage, Vec<Option<Vec<u8>>>)>,
 }
 
-impl Stretch {
-    /// As a condition on the column `key`.
-    fn condition(self, key: &str) -> String {
-        let after = self.after.map(|after| format!("{after} < {key}"));
-        let until = self.until.map(|until| format!("{key} <= {until}"));
-        let conditions: Vec<String> = after.into_iter().chain(until).collect();
-        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
+impl Stretch<'_> {
+    /// As a condition on the columns of the key, and its parameters: arrays of one element each,
+    /// which is the one form in which every type's fields travel.
+    fn condition(self, mapping: &Mapping) -> (String, Vec<Raw>) {
+        let names = mapping.key_names();
+        let types = mapping.key.iter().map(|column| mapping.columns[*column].pg.wire().0);
+        let types: Vec<&str> = types.collect();
+        let (mut conditions, mut parameters) = (Vec::new(), Vec::new());
+        for (bound, comparison) in [(self.after, ">"), (self.until, "<=")] {
+            let Some(key) = bound else { continue };
+            let first = parameters.len() + 1;
+            let values = types.iter().enumerate();
+            let values = values.map(|(at, pg)| format!("(${}::{pg}[])[1]", first + at));
+            let values = values.collect::<Vec<_>>().join(", ");
+            conditions.push(format!("({}) {comparison} ({values})", names.join(", ")));
+            parameters.extend(key_arrays(mapping, &[key]));
+        }
+        let all = "true".to_owned();
+        (if conditions.is_empty() { all } else { conditions.join(" and ") }, parameters)
     }
 }
 
-/// The digest of a stretch of a table whose rows one integer names.
+fn as_parameters(
+    raw: &[Raw],
+) -> impl ExactSizeIterator<Item = &(dyn postgres_types::ToSql + Sync)> {
+    raw.iter().map(|raw| raw as &(dyn postgres_types::ToSql + Sync))
+}
+
+/// For a session that asks for [`stretch`]es and has a [`Finder`]: the index has the rows, and in
+/// order. The planner takes bounds on several columns for wider than they are, and a few thousand
+/// keys for a reason to read the whole table
+/// (<https://www.postgresql.org/docs/current/runtime-config-query.html>).
+pub async fn go_by_index(client: &Client) -> Result<(), Error> {
+    client
+        .batch_execute(
+            "set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off;
+             set enable_mergejoin = off; set jit = off; set work_mem = '32MB'",
+        )
+        .await
+        .map_err(Error::query("prepare to digest rows"))
+}
+
+/// The digest of a stretch of keys.
 pub async fn stretch(
     client: &Client,
     target_schema: &str,
     mapping: &Mapping,
     row_digest: &str,
-    stretch: Stretch,
+    stretch: Stretch<'_>,
 ) -> Result<StretchDigest, Error> {
-    let key = mapping.key_names().join(", ");
+    let (condition, parameters) = stretch.condition(mapping);
+    // In the order of the rows below, which an aggregate without an order of its own keeps.
     let sql = format!(
-        "select count(*), pg_catalog.sha256(coalesce(string_agg(d, ''::bytea order by k), ''))
-           from (select {key} as k, {row_digest} as d from {} where {}) s",
+        "select count(*), pg_catalog.sha256(coalesce(string_agg(d, ''::bytea), ''))
+           from (select {row_digest} as d from {} where {condition} order by {}) s",
         mapping.qualified(target_schema),
-        stretch.condition(&key),
+        mapping.key_names().join(", "),
     );
-    let row = client.query_one(&sql, &[]).await.map_err(Error::query("digest rows"))?;
+    let parameters: Vec<_> = as_parameters(&parameters).collect();
+    let row = client.query_one(&sql, &parameters).await.map_err(Error::query("digest rows"))?;
     Ok(StretchDigest { rows: row.get(0), digest: row.get(1) })
 }
 
-/// The digest of every row of a stretch, with its key.
+/// The digests of the first rows of a stretch, no more than `rows_max`, with their keys in order.
 pub async fn digests(
     client: &Client,
     target_schema: &str,
     mapping: &Mapping,
     row_digest: &str,
-    stretch: Stretch,
-) -> Result<Vec<(i64, Vec<u8>)>, Error> {
-    let key = mapping.key_names().join(", ");
+    stretch: Stretch<'_>,
+    rows_max: usize,
+) -> Result<Vec<(KeyImage, Vec<u8>)>, Error> {
+    let (condition, parameters) = stretch.condition(mapping);
+    let key = key_as_sent(mapping);
     let sql = format!(
-        "select {key}::bigint, {row_digest} from {} where {} order by 1",
+        "select {row_digest}, {key} from {} where {condition} order by {} limit {rows_max}",
         mapping.qualified(target_schema),
-        stretch.condition(&key),
+        mapping.key_names().join(", "),
     );
-    let rows = client.query(&sql, &[]).await.map_err(Error::query("digest rows"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let parameters: Vec<_> = as_parameters(&parameters).collect();
+    let rows = client.query(&sql, &parameters).await.map_err(Error::query("digest rows"))?;
+    Ok(rows.iter().map(|row| (raw_key(row, 1), row.get(0))).collect())
+}
+
+/// The columns of the key as the types that travel: a domain is sent as the type below it.
+fn key_as_sent(mapping: &Mapping) -> String {
+    let columns = mapping.key.iter().map(|column| &mapping.columns[*column]);
+    let columns =
+        columns.map(|column| format!("{}::{}", Ident::new(&column.target), column.pg.wire().0));
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 /// One part in `parts` of all rows, told apart by the digests of their keys: the beginning of the
@@ -149,42 +194,66 @@ impl<'a> FromSql<'a> for Field {
     }
 }
 
-/// The rows that these keys name, and the position they belong to, in one snapshot.
-pub async fn rows(
-    client: &Client,
-    target_schema: &str,
-    mapping: &Mapping,
-    keys: &[&KeyImage],
-) -> Result<RowsFound, Error> {
-    let doing = "read rows to compare them";
-    let columns: Vec<String> =
-        mapping.columns.iter().map(|column| format!("t.{}", Ident::new(&column.target))).collect();
-    let Named { list, condition, names } = named_rows(mapping);
-    let sql = format!(
-        "select {}, {} from {} t join {list} on {condition}",
-        columns.join(", "),
-        names.join(", "),
-        mapping.qualified(target_schema),
-    );
-    let width = mapping.columns.len();
-    in_snapshot(client, async {
-        let stored = ledger::position(client)
-            .await?
-            .ok_or(Error::Position { what: "the position row is gone".to_owned() })?;
-        let arrays: Vec<Raw> = key_arrays(mapping, keys);
-        let found = client
-            .query_raw(&sql, arrays.iter().map(|raw| raw as &(dyn postgres_types::ToSql + Sync)))
-            .await
-            .map_err(Error::query(doing))?;
-        let found: Vec<Row> = found.try_collect().await.map_err(Error::query(doing))?;
-        let rows = found.iter().map(|row| {
-            let fields = (0..width).map(|at| row.get::<_, Field>(at).0).collect();
-            (raw_key(row, width), fields)
-        });
-        Ok(RowsFound { stored, rows: rows.collect() })
-    })
-    .await
+/// Finds rows of one table by their keys, prepared once.
+pub struct Finder {
+    statement: Statement,
+    width: usize,
 }
+
+impl Finder {
+    /// For the rows of a table. The position comes with them, in the same statement, which is one
+    /// snapshot (<https://www.postgresql.org/docs/current/transaction-iso.html>).
+    pub async fn of(
+        client: &Client,
+        target_schema: &str,
+        mapping: &Mapping,
+    ) -> Result<Self, Error> {
+        let Named { list, condition, names } = named_rows(mapping);
+        let columns = mapping.columns.iter();
+        let columns: Vec<String> =
+            columns.map(|column| format!("t.{}", Ident::new(&column.target))).collect();
+        let sql = format!(
+            "select p.applied, p.token, p.read_through, {} is not null, {}, {}
+               from lite2pg.position p
+               left join ({} t join {list} on {condition}) on true
+              where p.id = 1",
+            names[0],
+            columns.join(", "),
+            names.join(", "),
+            mapping.qualified(target_schema),
+        );
+        let statement = client.prepare(&sql).await.map_err(Error::query(READ))?;
+        Ok(Self { statement, width: mapping.columns.len() })
+    }
+
+    /// The rows that these keys name, and where the target stood.
+    pub async fn rows(
+        &self,
+        client: &Client,
+        mapping: &Mapping,
+        keys: &[&KeyImage],
+    ) -> Result<RowsFound, Error> {
+        const BEFORE: usize = 4;
+        let arrays: Vec<Raw> = key_arrays(mapping, keys);
+        let found = client.query_raw(&self.statement, as_parameters(&arrays));
+        let found = found.await.map_err(Error::query(READ))?;
+        let found: Vec<Row> = found.try_collect().await.map_err(Error::query(READ))?;
+        let Some(first) = found.first() else {
+            return Err(Error::Position { what: "the position row is gone".to_owned() });
+        };
+        let standing = Standing {
+            applied: Anchor { position: Position(first.get(0)), token: first.get(1) },
+            read_through: Position(first.get(2)),
+        };
+        let rows = found.iter().filter(|row| row.get(3)).map(|row| {
+            let fields = (0..self.width).map(|at| row.get::<_, Field>(BEFORE + at).0).collect();
+            (raw_key(row, BEFORE + self.width), fields)
+        });
+        Ok(RowsFound { standing, rows: rows.collect() })
+    }
+}
+
+const READ: &str = "read rows to compare them";
 
 /// The answer to a statement of the operator's, as text, in the snapshot that `client` is in; names
 /// are looked for in the target schema first.

@@ -5,22 +5,21 @@
 //! byte, what the server sends of the stored value is the codec's own promise: a `numeric(12,2)`
 //! has its scale, a `jsonb` its canonical text, a `char(5)` its spaces.
 //!
-//! A mistake in the encoder would be in the image and on the target alike, so equal digests do not
-//! prove it right. [`differing`] brings what PostgreSQL holds home through the inverse and compares
-//! it with what SQLite holds, value by value. Where a loss was chosen there is no inverse, and the
-//! stored form decides.
+//! A mistake in the encoder would be in the image and on the target alike. So each image is also
+//! brought home by the inverse and held against what SQLite holds, value by value ([`is_home`]).
+//! Equal digests say that PostgreSQL has these very bytes, so what comes home of the image is what
+//! would come home of PostgreSQL's row. Where a loss was chosen there is no inverse, and the stored
+//! form decides.
 //!
 //! Pure: no I/O.
 
 use sha2::{Digest, Sha256};
 
+use super::sum::RowDigest;
 use crate::batch::fields;
 use crate::mapping::{MappedColumn, Mapping};
 use crate::table::Ident;
-use crate::value::Owned;
-
-/// SHA-256 of a row.
-pub type RowDigest = [u8; 32];
+use crate::value::{Owned, Storage};
 
 /// How the rows of a table are digested.
 #[derive(Clone, Debug)]
@@ -68,20 +67,28 @@ impl RowImage {
         format!("pg_catalog.sha256(pg_catalog.record_send(row({})))", columns.join(", "))
     }
 
-    /// The same of an image of the source.
-    pub fn digest(&self, image: &[u8]) -> RowDigest {
+    /// The same of an image of the source, which is written down in `record` as PostgreSQL does.
+    pub fn digest(&self, image: &[u8], record: &mut Vec<u8>) -> RowDigest {
         let count = i32::try_from(self.columns.iter().flatten().count());
-        let mut whole = Sha256::new();
-        whole.update(count.expect("a table has at most 1,600 columns").to_be_bytes());
+        record.clear();
+        record.extend(count.expect("a table has at most 1,600 columns").to_be_bytes());
         for (column, field) in self.columns.iter().zip(fields(image)) {
             let Some(column) = column else { continue };
             let length = field.map_or(Ok(-1), |field| i32::try_from(field.len()));
-            whole.update(column.oid.to_be_bytes());
-            whole.update(length.expect("a field is below 1 GB").to_be_bytes());
-            whole.update(field.unwrap_or_default());
+            record.extend(column.oid.to_be_bytes());
+            record.extend(length.expect("a field is below 1 GB").to_be_bytes());
+            record.extend_from_slice(field.unwrap_or_default());
         }
-        whole.finalize().into()
+        Sha256::digest(&*record).into()
     }
+}
+
+/// Names what is compared, and how: a proof holds as long as it is the same.
+pub fn fingerprint(mapping: &Mapping, generation: i64) -> String {
+    let (row, key) = (RowImage::of(mapping).sql(), RowImage::of_key(mapping).sql());
+    let columns = &mapping.columns;
+    let all = format!("{generation} {} {row} {key} {columns:?}", mapping.target);
+    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names of the columns that PostgreSQL makes of a text by a cast of its own, and that are not
@@ -96,12 +103,18 @@ pub fn not_compared(mapping: &Mapping) -> Vec<String> {
 pub fn differing(mapping: &Mapping, source: &[Owned], target: &[Option<Vec<u8>>]) -> Vec<usize> {
     let columns = mapping.columns.iter().zip(source).zip(target).enumerate();
     columns
-        .filter(|(_, ((column, held), field))| !is_same(column, held, field.as_deref()))
+        .filter(|(_, ((column, held), field))| !is_same(column, held.storage(), field.as_deref()))
         .map(|(position, _)| position)
         .collect()
 }
 
-fn is_same(column: &MappedColumn, held: &Owned, field: Option<&[u8]>) -> bool {
+/// Whether the inverse makes of an image what the source holds.
+pub fn is_home<'a>(mapping: &Mapping, value: impl Fn(usize) -> Storage<'a>, image: &[u8]) -> bool {
+    let columns = mapping.columns.iter().zip(fields(image)).enumerate();
+    columns.into_iter().all(|(at, (column, field))| is_same(column, value(at), field))
+}
+
+fn is_same(column: &MappedColumn, held: Storage<'_>, field: Option<&[u8]>) -> bool {
     let home = || column.pg.decode(column.affinity, field);
     if column.pg.is_cast_by_server() || home().is_some_and(|home| is_identical(&home, held)) {
         return true;
@@ -110,14 +123,14 @@ fn is_same(column: &MappedColumn, held: &Owned, field: Option<&[u8]>) -> bool {
     let has_losses = column.pg.set().is_some_and(|codec| !codec.losses().is_empty());
     let mut sent = Vec::new();
     has_losses
-        && column.pg.encode(column.affinity, held.storage(), &mut sent).is_ok()
+        && column.pg.encode(column.affinity, held, &mut sent).is_ok()
         && fields(&sent).next() == Some(field)
 }
 
 /// Equal to the last bit: of two zeros, one can be negative.
-fn is_identical(one: &Owned, other: &Owned) -> bool {
-    match (one, other) {
-        (Owned::Real(one), Owned::Real(other)) => one.to_bits() == other.to_bits(),
+fn is_identical(one: &Owned, other: Storage<'_>) -> bool {
+    match (one.storage(), other) {
+        (Storage::Real(one), Storage::Real(other)) => one.to_bits() == other.to_bits(),
         (one, other) => one == other,
     }
 }

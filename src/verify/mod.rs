@@ -1,26 +1,35 @@
 //! Compare both sides row by row while the application writes and replay goes on.
 //!
-//! The one idea: *what differs at two moments is only a candidate*. A pass over each table holds
-//! digests of the source's rows, read in short transactions, against digests that PostgreSQL
-//! computes of its own. Rows that seem to differ are read again on both sides with the positions
-//! they belong to. A row that nobody touched between those positions must be equal, exactly; one
+//! Two ideas. *What differs at two moments is only a candidate*: a pass over a table holds digests
+//! of the source's rows, read in short transactions, against digests that PostgreSQL computes of
+//! its own. Rows that seem to differ are read again on both sides with the positions they belong
+//! to ([`settle`]). A row that nobody touched between those positions must be equal, exactly; one
 //! that somebody did is in flight and asked again. So nothing is frozen, no read of the source is
 //! long, and there are no false alarms.
 //!
-//! Digests are made of the encoder's output, so a share of the rows (all of them with
-//! [`Scope::is_full`]) is also brought home from PostgreSQL by the inverse and compared with the
-//! values that SQLite holds ([`image`]).
+//! *What was proven stays proven until somebody touches it*: chunks are kept in the ledger with
+//! the position they were proven at, and the changelog names every row that was touched since. So
+//! a comparison costs what the changes cost, and a share of the rest is read anew each time for
+//! what nobody has written down ([`due`]).
 //!
 //! Begin with [`verify`].
 
 mod alike;
+mod due;
 pub mod image;
 pub mod invariant;
 mod meeting;
+mod order;
 pub mod parity;
+pub mod repair;
 mod settle;
+pub mod soundness;
+mod sum;
+mod touched;
+pub mod verdict;
 mod walk;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +37,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use self::invariant::{Severity, State};
-use crate::batch::key_of_json;
+use self::due::{Touched, Wants};
+use self::verdict::{Drift, LeftOut, Outcome, ScopeWord, TableVerdict, Verdict, VerdictPosition};
+use self::walk::Prepared;
 use crate::change::{Lineage, Position};
 use crate::daemon::{self, Config, blueprint};
 use crate::mapping::Mapping;
@@ -37,19 +47,26 @@ use crate::source::Survey;
 use crate::source::changelog::Plan;
 use crate::source::schema::SkippedKind;
 use crate::source::thread::SourceThread;
-use crate::target::checks::{self, Check, CheckState};
-use crate::target::{self, connect, ledger};
+use crate::target::checks::{self, CheckState};
+use crate::target::{self, chunks, connect, ledger, proof, verifications};
 
 /// Differences that are listed; all are counted.
 pub const LISTED_MAX: usize = 100;
 
+/// Everything is read again within a day, a twenty-fourth of it in every hourly run.
+pub const REREAD: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What is to be compared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Scope {
     /// Only this table.
     pub table: Option<String>,
-    /// Bring every row home, not a share.
+    /// Read everything, whatever was proven before.
     pub is_full: bool,
+    /// Compare what was touched since then, and nothing else.
+    pub since: Option<Since>,
+    /// Everything is to be read again within this time.
+    pub reread: Duration,
     /// Show the values of rows that differ.
     pub shows_values: bool,
     /// List every difference.
@@ -62,144 +79,60 @@ pub struct Scope {
     pub rows_per_second: Option<NonZeroU32>,
 }
 
-/// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Every row of every table is equal.
-    Pass,
-    /// Something differs, or the target lacks rows that it cannot hold.
-    Fail,
-    /// Nothing that was read differs, and not everything could be read.
-    Incomplete,
-}
-
-/// What was compared, and what came of it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Verdict {
-    /// The answer.
-    pub verdict: Outcome,
-    /// Where the target stood at the end.
-    pub position: VerdictPosition,
-    /// Per table.
-    pub tables: Vec<TableVerdict>,
-    /// The rows that differ, the first hundred unless all were asked for.
-    pub drift: Vec<Drift>,
-    /// How many rows differ.
-    pub drift_rows: u64,
-    /// Rows that were being written whenever they were looked at.
-    pub in_flight: u64,
-    /// What came of the statements that must give the same.
-    pub invariants: Vec<invariant::Finding>,
-    /// What came of the application's own queries.
-    pub parity: Vec<parity::Finding>,
-    /// What belongs to the tables beside their rows, if it is not as it should be.
-    pub checks: Vec<Check>,
-    /// What was not compared, and why.
-    pub left_out: Vec<LeftOut>,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// Whose history, and where.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct VerdictPosition {
-    /// Whose history.
-    pub lineage: Lineage,
-    /// The newest entry that was applied.
-    pub applied: Position,
-}
-
-/// One table.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct TableVerdict {
-    /// Its name on the source.
-    pub name: String,
-    /// Rows read on the source.
-    pub rows_source: u64,
-    /// Rows read on the target.
-    pub rows_target: u64,
-    /// Rows of the source that were held against the target's.
-    pub rows_compared: u64,
-    /// Of those, rows that were brought home and compared value by value.
-    pub rows_home: u64,
-    /// Bytes of the source's rows, as PostgreSQL would send them.
-    pub bytes: u64,
-    /// On the source only.
-    pub missing: u64,
-    /// On the target only.
-    pub extra: u64,
-    /// On both, and not the same.
-    pub mismatched: u64,
-    /// Rows that the target cannot hold.
-    pub quarantined: u64,
-    /// Rows that were being written whenever they were looked at.
-    pub in_flight: u64,
-    /// The sum of the SHA-256 of the source's rows, modulo 2^256: it does not depend on their
-    /// order.
-    pub checksum: String,
-}
-
-impl TableVerdict {
-    /// Rows that differ.
-    pub fn drift_rows(&self) -> u64 {
-        self.missing + self.extra + self.mismatched
-    }
-
-    /// Whether nothing differs.
-    pub fn is_equal(&self) -> bool {
-        self.drift_rows() + self.quarantined + self.in_flight == 0
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            table: None,
+            is_full: false,
+            since: None,
+            reread: REREAD,
+            shows_values: false,
+            lists_all: false,
+            invariants: invariant::Invariants::new(),
+            queries: parity::Queries::new(),
+            rows_per_second: None,
+        }
     }
 }
 
-/// A row that differs.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Drift {
-    /// The table's name on the source.
-    pub table: String,
-    /// The values that name the row.
-    pub key: serde_json::Value,
-    /// How it differs.
-    pub kind: DriftKind,
-    /// The columns that differ, of a row that is on both sides.
-    pub columns: Vec<String>,
-    /// What each side holds in those columns, if it was asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<DriftValue>,
+/// From where on changes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// After this entry of the changelog.
+    Position(Position),
+    /// Not older than this.
+    Ago(Duration),
 }
 
-/// What both sides hold in one column.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct DriftValue {
-    /// The column.
-    pub column: String,
-    /// What SQLite holds.
-    pub source: serde_json::Value,
-    /// What PostgreSQL holds, brought home; `null` where that is not possible, too.
-    pub target: serde_json::Value,
+impl std::str::FromStr for Since {
+    type Err = String;
+
+    /// Reads a position, `4711`, or a time span, `2h`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(position) => Ok(Self::Position(Position(position))),
+            Err(_) => crate::config::parse_duration(text).map(Self::Ago),
+        }
+    }
 }
 
-/// How a row differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DriftKind {
-    /// On the source only.
-    Missing,
-    /// On the target only.
-    Extra,
-    /// On both, and not the same.
-    Mismatched,
-}
+impl Scope {
+    fn word(&self) -> ScopeWord {
+        match (self.since, self.is_full) {
+            (Some(_), _) => ScopeWord::Since,
+            (None, true) => ScopeWord::Full,
+            (None, false) => ScopeWord::Changes,
+        }
+    }
 
-/// Something that was not compared.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct LeftOut {
-    /// A table, or a table and a column.
-    pub name: String,
-    /// Why.
-    pub reason: String,
-    /// Whether the verdict is incomplete for it; what never travels does not count.
-    pub is_missing: bool,
+    /// What is due; `None` if only what was touched is asked for.
+    fn wants(&self) -> Option<Wants> {
+        match self.word() {
+            ScopeWord::Since => None,
+            ScopeWord::Full => Some(Wants::All),
+            ScopeWord::Changes => Some(Wants::Share { reread: self.reread }),
+        }
+    }
 }
 
 /// Why there is no verdict.
@@ -256,12 +189,19 @@ impl From<crate::source::Error> for Error {
 struct Sides {
     source: SourceThread,
     client: Client,
+    /// A second session for digests of stretches and for rows by their keys, whose plans are not
+    /// left to chance.
+    by_index: Client,
     schema: String,
+    lineage: Lineage,
     plan: Arc<Plan>,
+    survey: Arc<Survey>,
     scope: Scope,
+    /// After which entry changes are looked at, if that was asked for.
+    since: Option<Position>,
     begun: Instant,
     rows_read: AtomicU64,
-    /// Counts the comparisons of this target: each brings another share of the rows home.
+    /// Counts the comparisons of this target: samples are others each time.
     number: i64,
 }
 
@@ -277,14 +217,95 @@ impl Sides {
     fn mapping(&self, table: usize) -> &Mapping {
         &self.plan.mappings[table]
     }
+
+    /// Positions in the plan of the tables that were asked for.
+    fn wanted(&self) -> Result<Vec<usize>, Error> {
+        let mut wanted: Vec<usize> = (0..self.plan.mappings.len()).collect();
+        if let Some(name) = &self.scope.table {
+            wanted.retain(|at| self.mapping(*at).table.name.eq_ignore_ascii_case(name));
+            if wanted.is_empty() {
+                return Err(Error::NoTable { name: name.clone() });
+            }
+        }
+        Ok(wanted)
+    }
 }
 
-/// Compares both sides, says what differs, and notes the verdict in the ledger. Nothing else is
-/// written.
+/// Compares both sides, says what differs, and notes what was proven and the verdict in the
+/// ledger. Nothing else is written.
 ///
 /// Works beside a running sidecar, and without one as far as everything has been applied: rows with
-/// changes that nobody applies are in flight, and the verdict is incomplete.
+/// changes that nobody applies are in flight, and the verdict is incomplete. After a crash what
+/// was proven stays so, and the next comparison of the same kind goes on behind it.
 pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
+    let (sides, stored, mut left_out) = both_sides(config, scope).await?;
+    let proven_to = stored.standing.applied.position;
+    let (compared, sound) =
+        tokio::join!(compare_tables(&sides, proven_to), soundness::check(&sides, &config.source));
+    let ((tables, mut drift), sound) = (compared?, sound?);
+    for table in sides.wanted()? {
+        let mapping = sides.mapping(table);
+        left_out.extend(image::not_compared(mapping).into_iter().map(|column| LeftOut {
+            name: format!("{}.{column}", mapping.table.name),
+            reason: "the server casts its values, and what came of them is not compared".into(),
+            is_missing: false,
+        }));
+    }
+    if let Some(name) = &sides.scope.table {
+        let is_its = |left_out: &LeftOut| {
+            let table = left_out.name.split('.').next().unwrap_or_default();
+            [&left_out.name, table].iter().any(|its| its.eq_ignore_ascii_case(name))
+        };
+        left_out.retain(is_its);
+    }
+    let (mut invariants, mut parity, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    if sides.scope.table.is_none() {
+        let mappings = &sides.plan.mappings;
+        checks = checks::look(&sides.client, &sides.schema, mappings).await?;
+        checks.retain(|check| check.state != CheckState::Ok);
+        checks.extend(sound);
+        for (name, invariant) in &sides.scope.invariants {
+            invariants.push(invariant::check(&sides, name, invariant).await?);
+        }
+        for (name, query) in &sides.scope.queries {
+            parity.push(parity::check(&sides, name, query).await?);
+        }
+    }
+    let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
+    let drift_rows = tables.iter().map(TableVerdict::drift_rows).sum::<u64>();
+    if !sides.scope.lists_all {
+        drift.truncate(LISTED_MAX);
+    }
+    let in_flight = tables.iter().map(|table| table.in_flight).sum();
+    let position = VerdictPosition {
+        lineage: stored.lineage.clone(),
+        applied: stored.standing.applied.position,
+    };
+    let mut verdict = Verdict {
+        verdict: Outcome::Incomplete,
+        scope: sides.scope.word(),
+        position,
+        tables,
+        drift,
+        drift_rows,
+        in_flight,
+        invariants,
+        parity,
+        checks,
+        left_out,
+        seconds: sides.begun.elapsed().as_secs_f64(),
+    };
+    verdict.verdict = verdict.outcome();
+    chunks::commit_soon(&sides.client, false).await?;
+    note(&sides, &verdict).await?;
+    Ok(verdict)
+}
+
+/// Both sides, where the target stands, and what does not travel.
+async fn both_sides(
+    config: &Config,
+    scope: Scope,
+) -> Result<(Sides, ledger::Stored, Vec<LeftOut>), Error> {
     let begun = Instant::now();
     let (client, _) =
         connect::connect(&config.target, "lite2pg verify").await.map_err(target::Error::from)?;
@@ -305,94 +326,111 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     let known = ledger::tables(&client).await?;
     let (plan, survey) = blueprint::plan_in_force(&source, &client, config, &known).await?;
     let plan = Arc::new(plan);
-    let mut left_out = not_travelling(&survey, &known, &plan);
-    let schema = config.target_schema.clone();
-    let rows_read = AtomicU64::new(0);
-    let number = ledger::verifications(&client).await?;
-    let sides = Sides { source, client, schema, plan, scope, begun, rows_read, number };
-    let mut wanted: Vec<usize> = (0..sides.plan.mappings.len()).collect();
-    if let Some(name) = &sides.scope.table {
-        let is_it = |at: &usize| sides.mapping(*at).table.name.eq_ignore_ascii_case(name);
-        wanted.retain(is_it);
-        if wanted.is_empty() {
-            return Err(Error::NoTable { name: name.clone() });
+    let left_out = not_travelling(&survey, &known, &plan);
+    let (by_index, _) =
+        connect::connect(&config.target, "lite2pg verify").await.map_err(target::Error::from)?;
+    proof::go_by_index(&by_index).await?;
+    chunks::commit_soon(&client, true).await?;
+    let number = verifications::newest(&client).await?;
+    let since = match scope.since {
+        None => None,
+        Some(Since::Position(position)) => Some(position),
+        Some(Since::Ago(ago)) => {
+            let age_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+            let found = source.run(move |source| source.position_ago(age_ms)).await?;
+            // Where nobody can tell, all entries are asked for, and some of those are gone: the
+            // tables are read whole.
+            Some(found.unwrap_or(Position(0)))
         }
-        left_out.retain(|left_out| left_out.name.eq_ignore_ascii_case(name));
+    };
+    let sides = Sides {
+        source,
+        client,
+        by_index,
+        schema: config.target_schema.clone(),
+        lineage: stored.lineage.clone(),
+        plan,
+        survey: Arc::new(survey),
+        scope,
+        since,
+        begun,
+        rows_read: AtomicU64::new(0),
+        number,
+    };
+    Ok((sides, stored, left_out))
+}
+
+/// Compares the rows of all tables that were asked for; changes up to `proven_to` are on the target
+/// already.
+async fn compare_tables(
+    sides: &Sides,
+    proven_to: Position,
+) -> Result<(Vec<TableVerdict>, Vec<Drift>), Error> {
+    let wants = sides.scope.wants();
+    let mut prepared = Vec::new();
+    for table in sides.wanted()? {
+        prepared.push(Prepared::of(sides, table, wants).await?);
     }
+    let since = |prepared: &Prepared| sides.since.or_else(|| prepared.since());
+    let positions: HashMap<_, _> = prepared
+        .iter()
+        .filter_map(|prepared| Some((sides.mapping(prepared.table).id, since(prepared)?)))
+        .collect();
+    let mut touched = touched::since(sides, &positions).await?;
+    let quarantined = ledger::quarantined(&sides.client).await?;
     let (mut tables, mut drift) = (Vec::new(), Vec::new());
-    for table in wanted {
-        let mapping = sides.mapping(table);
-        left_out.extend(image::not_compared(mapping).into_iter().map(|column| LeftOut {
-            name: format!("{}.{column}", mapping.table.name),
-            reason: "the server casts its values, and what came of them is not compared".into(),
-            is_missing: false,
-        }));
-        let (verdict, differing) = walk::table(&sides, table).await?;
-        tracing::info!(table = %verdict.name, rows = verdict.rows_source,
+    for prepared in prepared {
+        let id = sides.mapping(prepared.table).id;
+        let touched = touched.remove(&id).unwrap_or(Touched::Unknown);
+        let (mut verdict, differing) =
+            walk::table(sides, prepared, touched, wants, proven_to).await?;
+        let aside = quarantined.get(&id).copied().unwrap_or(0);
+        verdict.quarantined = u64::try_from(aside).unwrap_or(0);
+        tracing::info!(table = %verdict.name, rows = verdict.rows_compared,
             drift = verdict.drift_rows(), in_flight = verdict.in_flight, "compared");
         tables.push(verdict);
         drift.extend(differing);
     }
-    let (mut invariants, mut parity, mut checks) = (Vec::new(), Vec::new(), Vec::new());
-    if sides.scope.table.is_none() {
-        let mappings = &sides.plan.mappings;
-        checks = checks::look(&sides.client, &sides.schema, mappings).await?;
-        checks.retain(|check| check.state != CheckState::Ok);
-        for (name, invariant) in &sides.scope.invariants {
-            invariants.push(invariant::check(&sides, name, invariant).await?);
-        }
-        for (name, query) in &sides.scope.queries {
-            parity.push(parity::check(&sides, name, query).await?);
-        }
-    }
-    let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
-    let drift_rows = tables.iter().map(TableVerdict::drift_rows).sum::<u64>();
-    if !sides.scope.lists_all {
-        drift.truncate(LISTED_MAX);
-    }
-    let in_flight = tables.iter().map(|table| table.in_flight).sum();
-    let position = VerdictPosition {
-        lineage: stored.lineage.clone(),
-        applied: stored.standing.applied.position,
-    };
-    let seconds = begun.elapsed().as_secs_f64();
-    let mut verdict = Verdict {
-        verdict: Outcome::Incomplete,
-        position,
-        tables,
-        drift,
-        drift_rows,
-        in_flight,
-        invariants,
-        parity,
-        checks,
-        left_out,
-        seconds,
-    };
-    verdict.verdict = verdict.outcome();
-    note(&sides, &verdict).await?;
-    Ok(verdict)
+    Ok((tables, drift))
 }
 
 /// One row of `lite2pg.verifications`.
-async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), target::Error> {
+async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), Error> {
+    let applied = verdict.position.applied;
+    let (head, lag_ms) = sides
+        .source
+        .run(move |source| {
+            let head = source.head()?.map_or(applied, |head| head.position);
+            Ok::<_, crate::source::Error>((head, source.lag_ms(applied)?))
+        })
+        .await?;
     let json = |value: Result<serde_json::Value, serde_json::Error>| {
         value.expect("counts and names are JSON").to_string()
     };
     let word = json(serde_json::to_value(verdict.verdict)).replace('"', "");
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let drift: Vec<Drift> =
+        verdict.drift.iter().take(LISTED_MAX).map(Drift::without_values).collect();
+    let parity: Vec<_> = verdict.parity.iter().map(parity::Finding::without_values).collect();
+    let (rows, bytes) = verdict
+        .tables
+        .iter()
+        .fold((0, 0), |(rows, bytes), table| (rows + table.rows_compared, bytes + table.bytes));
     sides
         .client
         .execute(
             "insert into lite2pg.verifications
                  (verdict, source_id, generation, position, only_table, is_full, drift_rows,
-                  in_flight, quarantined, seconds, tables, left_out)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb)",
+                  in_flight, quarantined, seconds, tables, left_out, since, rows_compared, bytes,
+                  lag_changes, lag_ms, drift, invariants, parity, checks)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb,
+                     $13, $14, $15, $16, $17, $18::text::jsonb, $19::text::jsonb,
+                     $20::text::jsonb, $21::text::jsonb)",
             &[
                 &word,
                 &verdict.position.lineage.source_id,
                 &verdict.position.lineage.generation,
-                &verdict.position.applied.0,
+                &applied.0,
                 &sides.scope.table,
                 &sides.scope.is_full,
                 &count(verdict.drift_rows),
@@ -401,11 +439,20 @@ async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), target::Error> {
                 &verdict.seconds,
                 &json(serde_json::to_value(&verdict.tables)),
                 &json(serde_json::to_value(&verdict.left_out)),
+                &sides.since.map(|position| position.0),
+                &count(rows),
+                &count(bytes),
+                &(head.0 - applied.0).max(0),
+                &lag_ms,
+                &json(serde_json::to_value(&drift)),
+                &json(serde_json::to_value(&verdict.invariants)),
+                &json(serde_json::to_value(&parity)),
+                &json(serde_json::to_value(&verdict.checks)),
             ],
         )
         .await
         .map(drop)
-        .map_err(target::Error::query("note the verdict"))
+        .map_err(|error| target::Error::query("note the verdict")(error).into())
 }
 
 /// What does not travel at all, and tables that should but do not at the moment: stopped ones, and
@@ -435,89 +482,4 @@ fn not_travelling(survey: &Survey, known: &[ledger::KnownTable], plan: &Plan) ->
         is_missing: skipped.kind == Table,
     });
     missing.chain(never).collect()
-}
-
-impl Verdict {
-    /// Rows read on the source.
-    pub fn rows(&self) -> u64 {
-        self.tables.iter().map(|table| table.rows_source).sum()
-    }
-
-    /// Rows that the target cannot hold.
-    pub fn quarantined(&self) -> u64 {
-        self.tables.iter().map(|table| table.quarantined).sum()
-    }
-
-    /// What all that was found comes to.
-    fn outcome(&self) -> Outcome {
-        let is_any = |state| {
-            let invariants = self.invariants.iter().map(|found| (found.severity, found.state));
-            let parity = self.parity.iter().map(|found| (found.severity, found.state));
-            invariants.chain(parity).any(|found| found == (Severity::Fail, state))
-        };
-        let differs = 0 < self.drift_rows + self.quarantined()
-            || is_any(State::Violated)
-            || self.checks.iter().any(|check| check.state == CheckState::Failed);
-        let is_whole = self.in_flight == 0
-            && !self.tables.is_empty()
-            && self.left_out.iter().all(|left_out| !left_out.is_missing)
-            && !is_any(State::Unknown);
-        match (differs, is_whole) {
-            (true, _) => Outcome::Fail,
-            (false, true) => Outcome::Pass,
-            (false, false) => Outcome::Incomplete,
-        }
-    }
-}
-
-/// What a repair came to.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Repaired {
-    /// Rows that differed.
-    pub differing: u64,
-    /// Rows that were named in the changelog, so that replay makes them right.
-    pub touched: u64,
-    /// What both sides are like afterwards; of a dry run, what they are like.
-    pub after: Verdict,
-}
-
-/// Finds what differs and has replay make it right: the keys of those rows are appended to the
-/// changelog, and nothing is written to the target past the one way in which rows travel. Then
-/// both sides are compared again.
-///
-/// Where no sidecar is running, replays itself. `is_dry` only compares. A crash leaves some of the
-/// keys touched, which is harmless.
-pub async fn repair(config: &Config, scope: Scope, is_dry: bool) -> Result<Repaired, Error> {
-    let scope = Scope { lists_all: true, ..scope };
-    let before = verify(config, scope.clone()).await?;
-    if is_dry || before.drift.is_empty() {
-        return Ok(Repaired { differing: before.drift_rows, touched: 0, after: before });
-    }
-    let (client, _) =
-        connect::connect(&config.target, "lite2pg repair").await.map_err(target::Error::from)?;
-    let source = SourceThread::open(config.source.clone()).await?;
-    let stored = ledger::position(&client).await?.ok_or(Error::NothingThere)?;
-    let known = ledger::tables(&client).await?;
-    let mut touched = 0;
-    for table in &known {
-        let drift = before.drift.iter().filter(|drift| drift.table == table.name);
-        let keys: Vec<settle::Key> = drift.filter_map(|drift| key_of_json(&drift.key)).collect();
-        if keys.is_empty() {
-            continue;
-        }
-        touched += keys.len() as u64;
-        let (place, id) = (stored.place(), table.id);
-        source.run(move |source| source.touch(&place, id, &keys)).await?;
-    }
-    let head = source.run(|source| source.head()).await?;
-    let head = head.map_or(Position(0), |head| head.position);
-    if ledger::is_someone_at_work(&client).await? {
-        settle::await_applied(&client, head).await?;
-    } else {
-        let replay = Config { until_caught_up: true, ..config.clone() };
-        let (_running, stop) = daemon::Stop::new();
-        daemon::run(replay, stop).await?;
-    }
-    let after = verify(config, scope).await?;
-    Ok(Repaired { differing: before.drift_rows, touched, after })
 }

@@ -118,6 +118,13 @@ pub struct Finding {
     pub difference: Option<Difference>,
 }
 
+impl Finding {
+    /// As it is kept in the ledger.
+    pub fn without_values(&self) -> Self {
+        Self { difference: None, ..self.clone() }
+    }
+}
+
 /// Where two results part.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Difference {

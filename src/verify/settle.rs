@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::{Drift, DriftKind, DriftValue, Error, LISTED_MAX, Sides, TableVerdict, image};
+use super::order::Key;
+use super::verdict::{Drift, DriftKind, DriftValue, TableVerdict};
+use super::{Error, LISTED_MAX, Sides, image};
 use crate::batch::{KeyImage, encode_key, key_json};
 use crate::change::Position;
-use crate::target::{ledger, proof};
+use crate::target::ledger;
+use crate::target::proof::{self, Finder};
 use crate::value::{Owned, Storage};
 
-/// Rows that are read at a time; the read transaction on the source is as short.
-const KEYS_MAX: usize = 500;
+/// Rows that are asked for at a time. The read transaction on the source may end before that.
+const KEYS_MAX: usize = 4_000;
 
 /// How long replay may take to pass the position at which rows were read.
 const PASS_MAX: Duration = Duration::from_secs(5);
@@ -28,15 +31,13 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at the position.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A key of the source.
-pub type Key = Vec<Owned>;
-
 /// What differs in one table.
 #[derive(Default)]
 pub(super) struct Findings {
     /// The first of the rows that differ, or all.
     pub drift: Vec<Drift>,
     in_flight: Vec<Key>,
+    finder: Option<Finder>,
 }
 
 /// What a round came to for one row.
@@ -56,24 +57,38 @@ struct Read {
 }
 
 impl Findings {
-    /// Compares these rows exactly; `counts` is told what came of them.
+    /// Compares these rows exactly; `counts` is told what came of them. Returns those that are not
+    /// equal, or not yet.
     pub async fn settle(
         &mut self,
         sides: &Sides,
         table: usize,
         keys: Vec<Key>,
         counts: &mut TableVerdict,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Key>, Error> {
+        let mut unsettled = Vec::new();
         let mut rest = keys.as_slice();
         while !rest.is_empty() {
-            let findings = round(sides, table, &rest[..rest.len().min(KEYS_MAX)]).await?;
+            let finder = self.finder(sides, table).await?;
+            let findings = round(sides, table, finder, &rest[..rest.len().min(KEYS_MAX)]).await?;
             let (settled, after) = rest.split_at(findings.len());
             for (key, finding) in settled.iter().zip(findings) {
+                if matches!(finding, Finding::InFlight | Finding::Drift(_)) {
+                    unsettled.push(key.clone());
+                }
                 self.take(sides, key, finding, counts);
             }
             rest = after;
         }
-        Ok(())
+        Ok(unsettled)
+    }
+
+    async fn finder(&mut self, sides: &Sides, table: usize) -> Result<&Finder, Error> {
+        if self.finder.is_none() {
+            let mapping = sides.mapping(table);
+            self.finder = Some(Finder::of(&sides.by_index, &sides.schema, mapping).await?);
+        }
+        Ok(self.finder.as_ref().expect("it was prepared above"))
     }
 
     /// Counts a row of the target whose key no row of the source could have.
@@ -90,8 +105,8 @@ impl Findings {
 
     fn take(&mut self, sides: &Sides, key: &Key, finding: Finding, counts: &mut TableVerdict) {
         match finding {
-            Finding::Equal => counts.rows_home += 1,
-            Finding::Quarantined => counts.quarantined += 1,
+            // Quarantine has a count of its own.
+            Finding::Equal | Finding::Quarantined => {}
             Finding::InFlight => self.in_flight.push(key.clone()),
             Finding::Drift(drift) => {
                 match drift.kind {
@@ -117,6 +132,8 @@ impl Findings {
         while !self.in_flight.is_empty() && begun.elapsed() < SETTLE_MAX {
             let keys = std::mem::take(&mut self.in_flight);
             let before = keys.len();
+            let head = sides.source.run(|source| source.head()).await?;
+            await_applied(&sides.client, head.map_or(Position(0), |head| head.position)).await?;
             self.settle(sides, table, keys, counts).await?;
             if self.in_flight.len() == before {
                 if !ledger::is_someone_at_work(&sides.client).await? {
@@ -131,13 +148,16 @@ impl Findings {
 }
 
 /// One look at the first of these rows, at least one.
-async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>, Error> {
+async fn round(
+    sides: &Sides,
+    table: usize,
+    finder: &Finder,
+    keys: &[Key],
+) -> Result<Vec<Finding>, Error> {
     let mapping = sides.mapping(table);
     let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
     let (plan, place, wanted) = (sides.plan.clone(), stored.place(), keys.to_vec());
     let read = sides.source.run(move |source| source.rows(&plan, &place, table, &wanted)).await?;
-    await_applied(&sides.client, read.read_at).await?;
-
     let rows: Vec<Read> = keys
         .iter()
         .zip(read.rows)
@@ -148,11 +168,11 @@ async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>
         })
         .collect();
     let images: Vec<&KeyImage> = rows.iter().filter_map(|row| row.image.as_ref()).collect();
-    let found = proof::rows(&sides.client, &sides.schema, mapping, &images).await?;
+    let found = finder.rows(&sides.by_index, mapping, &images).await?;
     let on_target: HashMap<&KeyImage, &Vec<Option<Vec<u8>>>> =
         found.rows.iter().map(|(key, fields)| (key, fields)).collect();
 
-    let standing = found.stored.standing;
+    let standing = found.standing;
     let (applied, read_through) = (standing.applied.position, standing.read_through);
     let (after, up_to) = (read.read_at.min(applied), read.read_at.max(read_through));
     let (id, width) = (mapping.id, mapping.key.len());
@@ -160,12 +180,17 @@ async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>
     let touched: Option<HashSet<String>> = touched.map(|keys| {
         keys.iter().map(|key| key_json(key.iter().map(Owned::storage)).to_string()).collect()
     });
-    let jsons: Vec<serde_json::Value> = rows.iter().map(|row| row.json.clone()).collect();
-    let aside: HashSet<String> = proof::in_quarantine(&sides.client, mapping, &jsons)
-        .await?
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let on_target = |row: &Read| row.image.as_ref().and_then(|image| on_target.get(image).copied());
+    let missing = rows.iter().filter(|row| row.values.is_some() && on_target(row).is_none());
+    let missing: Vec<serde_json::Value> = missing.map(|row| row.json.clone()).collect();
+    let aside: HashSet<String> = match missing.as_slice() {
+        [] => HashSet::new(),
+        missing => proof::in_quarantine(&sides.client, mapping, missing)
+            .await?
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    };
 
     let findings = rows.iter().map(|row| {
         let key = row.json.to_string();
@@ -173,8 +198,7 @@ async fn round(sides: &Sides, table: usize, keys: &[Key]) -> Result<Vec<Finding>
         if touched.as_ref().is_none_or(|touched| touched.contains(&key)) {
             return Finding::InFlight;
         }
-        let target = row.image.as_ref().and_then(|image| on_target.get(image).copied());
-        compare(sides, table, row, target, aside.contains(&key))
+        compare(sides, table, row, on_target(row), aside.contains(&key))
     });
     Ok(findings.collect())
 }

@@ -342,6 +342,7 @@ fn the_configuration_page_has_every_key_and_its_default() {
         ("`copy.bytes_per_second`", "no limit".to_owned()),
         ("`replay.transaction_max`", format!("`\"{}s\"`", config.transaction_max.as_secs())),
         ("`changelog.retention`", days(config.retention)),
+        ("`verify.reread`", format!("`\"{}h\"`", File::default().reread().as_secs() / 3_600)),
         ("`changelog.retained_changes_max`", format!("`{}`", config.retained_changes_max)),
         ("`changelog.prune_interval`", format!("`\"{}s\"`", config.prune_interval.as_secs())),
     ] {

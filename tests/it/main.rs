@@ -30,18 +30,18 @@ mod stop;
 mod adopt;
 mod alter;
 mod bad_input;
+mod checksum;
 mod corpus;
 mod elsewhere;
 mod lineage;
 mod overrides;
 mod parity;
 mod quarantine;
+mod report;
 mod restless;
 mod roles;
 mod soup;
 mod verify;
-
-mod report;
 
 mod harm;
 

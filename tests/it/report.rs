@@ -4,6 +4,7 @@
 //! Histories are written into the ledger as `verify` would have written them, or, for what is held
 //! against golden files, made by hand with a clock of their own.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -217,6 +218,41 @@ fn lag_is_written_by_the_minute() {
     );
     let said = report(&pair, &[], 3);
     assert_eq!((&said["lag"]["applied"], &said["lag"]["changes_max"]), (&json!(6), &json!(2)));
+}
+
+/// The file is checked once a day, and an index that came back is not amiss any more.
+#[test]
+fn what_is_looked_at_once_a_day_is_reported_all_day() {
+    let pair = Pair::with(
+        "pragma foreign_keys = off; create table p (id integer primary key, v text);
+         create table c (id integer primary key, p references p); create index by_v on p (v);
+         insert into c values (1, 7)",
+    );
+    pair.catch_up("").expect_code(0);
+    let verify = |code| pair.call("verify", "").finish().expect_code(code);
+    verify(0);
+    pair.target().run("drop index by_v");
+    verify(1);
+    pair.target().run("create index by_v on p (v)");
+    verify(0);
+    let said = report(&pair, &[], 1);
+    let checks: BTreeMap<&str, &str> = said["checks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|check| ["name", "state"].map(|key| check[key].as_str().expect("a word")))
+        .map(|[name, state]| (name, state))
+        .filter(|(_, state)| *state != "waiting")
+        .collect();
+    let expected = [
+        ("index by_v of p", "ok"),
+        ("integrity of the file", "ok"),
+        ("orphans c (p) of PostgreSQL", "noticed"),
+        ("orphans c (p) of SQLite", "noticed"),
+    ];
+    assert_eq!(checks, BTreeMap::from(expected), "{said:#}");
+    let told = ask(&pair, &[]).stdout;
+    assert!(told.contains("orphans c (p) of SQLite: noticed: 1 row has no parent in p"), "{told}");
 }
 
 /// A comparison, made by hand.
