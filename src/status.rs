@@ -291,8 +291,13 @@ impl Status {
                 0 => String::new(),
                 rows => format!(", {rows} in quarantine"),
             };
-            writeln!(text, "  {name:<width$}  {:<9}  {:>12} rows{aside}", table.state, table.rows)
-                .expect("writing to a string cannot fail");
+            let proven = table.proven.as_ref().map_or_else(String::new, in_words);
+            writeln!(
+                text,
+                "  {name:<width$}  {:<9}  {:>12} rows{aside}{proven}",
+                table.state, table.rows
+            )
+            .expect("writing to a string cannot fail");
         }
         if let (Some(at), Some(rows)) = (&self.last_verify, self.drift_rows) {
             let rows = if rows == 0 { "no row".to_owned() } else { format!("{rows} rows") };
@@ -320,6 +325,14 @@ impl Status {
         }
         text
     }
+}
+
+/// What the newest comparison of a table came to, and how old the oldest of its proofs is.
+fn in_words(proof: &verifications::Proof) -> String {
+    let what = if proof.is_equal { "equal" } else { "DIFFERENT" };
+    let checksum = proof.checksum.get(..12).unwrap_or_default();
+    let since = proof.read_at.as_ref().map_or_else(String::new, |at| format!(", read since {at}"));
+    format!(", {what} at {}, checksum {checksum}{since}", proof.position)
 }
 
 /// Objects of one kind that are named one by one in the terminal.

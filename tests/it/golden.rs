@@ -256,6 +256,10 @@ fn redacted(text: &str) -> String {
             Some((before, _)) => format!("{before}\"last_verify\": \"(a time)\","),
             None => line,
         };
+        let line = match line.split_once(", read since ") {
+            Some((before, _)) => format!("{before}, read since (a time)"),
+            None => line,
+        };
         let line = match line.split_once("\"read_at\": \"") {
             Some((before, _)) => format!("{before}\"read_at\": \"(a time)\""),
             None => line,
