@@ -65,6 +65,13 @@ pub(super) fn head(conn: &Connection) -> Result<Option<Anchor>, Error> {
         .map_err(Error::sqlite("find the head of the changelog"))
 }
 
+/// Oldest entry that has not been pruned.
+pub(super) fn oldest(conn: &Connection) -> Result<Option<Position>, Error> {
+    conn.query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
+        .map(|seq: Option<i64>| seq.map(Position))
+        .map_err(Error::sqlite("find the tail of the changelog"))
+}
+
 /// Proves, inside the caller's read transaction, that the file still holds the history up to
 /// `anchor`. Returns the head.
 pub(super) fn prove(
@@ -93,10 +100,8 @@ pub(super) fn prove(
         Some(token) if token == anchor.token => Ok(head),
         Some(_) => Err(Broken::Forked { applied }.into()),
         None => {
-            let tail: Option<i64> = conn
-                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
-                .map_err(Error::sqlite("find the tail of the changelog"))?;
-            Err(Broken::AnchorGone { applied, tail: Position(tail.unwrap_or(0)) }.into())
+            let tail = oldest(conn)?.unwrap_or(Position(0));
+            Err(Broken::AnchorGone { applied, tail }.into())
         }
     }
 }

@@ -9,11 +9,10 @@
 
 use std::time::Instant;
 
-use rusqlite::{
-    Connection, OptionalExtension, Row as SqliteRow, types::ToSqlOutput, types::ValueRef,
-};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as SqliteRow};
 
-use super::changelog::{Plan, encode_columns, prove, schema_version, select_list};
+use super::changelog::{Plan, bind_from, encode_columns, prove, schema_version, select_list};
 use super::{Error, Source, storage};
 use crate::batch::{Quarantined, encode_row, key_json};
 use crate::change::{Place, Position};
@@ -309,36 +308,57 @@ fn all_columns(table: &Table) -> String {
         .join(", ")
 }
 
-fn chunk_sql(mapping: &Mapping, lane: &Lane, after: &Cursor) -> String {
-    let columns = select_list(mapping);
-    let name = mapping.table.ident();
-    match walk(&mapping.table) {
-        Walk::Rowid(rowid) => {
-            let mut conditions = Vec::new();
-            if *after != Cursor::Start {
-                conditions.push(format!("?1 < {rowid}"));
+/// Rows of `table` after one cursor and up to another, in the order of a walk whose columns stand
+/// behind those `selected`; [`Cursor::Start`] is no bound. The parameters are [`bind_bounds`]'s.
+pub(super) fn walk_sql(
+    selected: &str,
+    table: &str,
+    by: &Walk,
+    (after, until): (&Cursor, &Cursor),
+) -> String {
+    let names = match by {
+        Walk::Rowid(rowid) => std::slice::from_ref(rowid),
+        Walk::Key(names) => names.as_slice(),
+    };
+    let list = names.join(", ");
+    let mut bound_already = 0;
+    let mut condition = |bound: &Cursor, comparison: &str| {
+        (*bound != Cursor::Start).then(|| {
+            let numbers = (1..=names.len()).map(|number| format!("?{}", bound_already + number));
+            let numbers = numbers.collect::<Vec<_>>().join(", ");
+            bound_already += names.len();
+            format!("({list}) {comparison} ({numbers})")
+        })
+    };
+    let conditions: Vec<String> =
+        [condition(after, ">"), condition(until, "<=")].into_iter().flatten().collect();
+    let condition = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!("where {}", conditions.join(" and ")),
+    };
+    format!("select {selected}, {list} from {table} {condition} order by {list}")
+}
+
+/// Binds the cursors that a statement of [`walk_sql`] was made with.
+pub(super) fn bind_bounds(
+    statement: &mut CachedStatement<'_>,
+    (after, until): (&Cursor, &Cursor),
+) -> Result<(), Error> {
+    let mut parameter = 1;
+    for bound in [after, until] {
+        let rowid;
+        let values: &[Owned] = match bound {
+            Cursor::Start => &[],
+            Cursor::Rowid(number) => {
+                rowid = [Owned::Integer(*number)];
+                &rowid
             }
-            if let Some(until) = lane.until {
-                conditions.push(format!("{rowid} <= {until}"));
-            }
-            let condition = if conditions.is_empty() {
-                String::new()
-            } else {
-                format!("where {}", conditions.join(" and "))
-            };
-            format!("select {columns}, {rowid} from {name} {condition} order by {rowid}")
-        }
-        Walk::Key(key) => {
-            let key_list = key.join(", ");
-            let condition = if *after == Cursor::Start {
-                String::new()
-            } else {
-                let parameters: Vec<_> = (1..=key.len()).map(|n| format!("?{n}")).collect();
-                format!("where ({key_list}) > ({})", parameters.join(", "))
-            };
-            format!("select {columns}, {key_list} from {name} {condition} order by {key_list}")
-        }
+            Cursor::Key(key) => key,
+        };
+        bind_from(statement, parameter, values)?;
+        parameter += values.len();
     }
+    Ok(())
 }
 
 fn read_chunk(
@@ -360,17 +380,14 @@ fn read_chunk(
         is_last: true,
         read_at,
     };
-    let mut statement =
-        conn.prepare_cached(&chunk_sql(mapping, lane, after)).map_err(Error::sqlite(doing))?;
-    let mut rows = match after {
-        Cursor::Start => statement.query([]),
-        Cursor::Rowid(rowid) => statement.query([rowid]),
-        Cursor::Key(key) => statement.query(rusqlite::params_from_iter(key.iter().map(to_sql))),
-    }
-    .map_err(Error::sqlite(doing))?;
+    let by = walk(&mapping.table);
+    let bounds = (after, &lane.until.map_or(Cursor::Start, Cursor::Rowid));
+    let sql = walk_sql(&select_list(mapping), &mapping.table.ident().to_string(), &by, bounds);
+    let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
+    bind_bounds(&mut statement, bounds)?;
+    let mut rows = statement.raw_query();
     let width = mapping.columns.len();
     let tuple_head = i16::try_from(width).expect("a table has at most 1,600 columns").to_be_bytes();
-    let by = walk(&mapping.table);
     let mut count: u64 = 0;
     while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
         if let Some(widen) = add_row(mapping, row, tuple_head, may_widen, &mut chunk)? {
@@ -467,16 +484,6 @@ pub(super) fn cursor_at(by: &Walk, row: &SqliteRow<'_>, width: usize) -> Result<
             .map(Cursor::Key)
             .map_err(Error::sqlite(doing)),
     }
-}
-
-pub(super) fn to_sql(value: &Owned) -> ToSqlOutput<'_> {
-    ToSqlOutput::Borrowed(match value {
-        Owned::Null => ValueRef::Null,
-        Owned::Integer(integer) => ValueRef::Integer(*integer),
-        Owned::Real(real) => ValueRef::Real(*real),
-        Owned::Text(text) => ValueRef::Text(text),
-        Owned::Blob(bytes) => ValueRef::Blob(bytes),
-    })
 }
 
 impl Cursor {

@@ -15,10 +15,10 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, Row, params_from_iter};
+use rusqlite::{Connection, ErrorCode, Row};
 
 use super::changelog::schema_version;
-use super::copy::{Cursor, Walk, cursor_at, to_sql, walk};
+use super::copy::{Cursor, Walk, bind_bounds, cursor_at, walk, walk_sql};
 use super::{Error, Source};
 use crate::table::{Ident, Table};
 
@@ -179,26 +179,25 @@ impl Source {
     ) -> Result<Slice, Error> {
         let doing = "read rows";
         let hold_max = self.pace()?.hold_max;
-        let sql = slice_sql(stretch, after);
+        let by = qualified_walk(stretch.table);
+        let bounds = (after, &stretch.until.map_or(Cursor::Start, Cursor::Rowid));
+        let table = format!("{} as {}", stretch.table.ident(), Ident::new(ROW));
+        let sql = walk_sql(&stretch.expressions.join(", "), &table, &by, bounds);
         self.reading(|conn| {
             if schema_version(conn)? != schema {
                 return Err(Error::SchemaChanged);
             }
             let begun = Instant::now();
             let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
-            let mut rows = match after {
-                Cursor::Start => statement.query([]),
-                Cursor::Rowid(rowid) => statement.query([rowid]),
-                Cursor::Key(key) => statement.query(params_from_iter(key.iter().map(to_sql))),
-            }
-            .map_err(Error::sqlite(doing))?;
+            bind_bounds(&mut statement, bounds)?;
+            let mut rows = statement.raw_query();
             let mut slice = Slice { cursor: after.clone(), is_last: true, rows: 0 };
             while let Some(row) = rows.next().map_err(Error::sqlite(doing))? {
                 visit(row).map_err(Error::sqlite(doing))?;
                 slice.rows += 1;
                 let is_time = slice.rows.is_multiple_of(8) && hold_max < begun.elapsed();
                 if is_time || rows_max <= slice.rows {
-                    slice.cursor = cursor_at(&walk(stretch.table), row, stretch.expressions.len())?;
+                    slice.cursor = cursor_at(&by, row, stretch.expressions.len())?;
                     slice.is_last = false;
                     break;
                 }
@@ -292,36 +291,11 @@ fn check(conn: &Connection, is_quick: bool) -> Result<Option<Integrity>, Error> 
     }
 }
 
-fn slice_sql(stretch: &Stretch<'_>, after: &Cursor) -> String {
-    let (table, row) = (stretch.table, Ident::new(ROW));
-    let (order, condition) = match walk(table) {
-        Walk::Rowid(rowid) => {
-            let mut conditions = Vec::new();
-            if *after != Cursor::Start {
-                conditions.push(format!("?1 < {row}.{rowid}"));
-            }
-            conditions.extend(stretch.until.map(|until| format!("{row}.{rowid} <= {until}")));
-            (format!("{row}.{rowid}"), conditions.join(" and "))
-        }
-        Walk::Key(key) => {
-            let key: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
-            let key_list = key.join(", ");
-            let condition = match after {
-                Cursor::Start => String::new(),
-                _ => {
-                    let parameters: Vec<_> = (1..=key.len()).map(|n| format!("?{n}")).collect();
-                    format!("({key_list}) > ({})", parameters.join(", "))
-                }
-            };
-            (key_list, condition)
-        }
-    };
-    let selected: Vec<&str> =
-        stretch.expressions.iter().map(String::as_str).chain([order.as_str()]).collect();
-    let condition = if condition.is_empty() { condition } else { format!("where {condition}") };
-    format!(
-        "select {} from {} as {row} {condition} order by {order}",
-        selected.join(", "),
-        table.ident()
-    )
+/// As [`walk`], with names that are told apart from those of the expressions.
+fn qualified_walk(table: &Table) -> Walk {
+    let qualified = |name: String| format!("{}.{name}", Ident::new(ROW));
+    match walk(table) {
+        Walk::Rowid(rowid) => Walk::Rowid(qualified(rowid)),
+        Walk::Key(key) => Walk::Key(key.into_iter().map(qualified).collect()),
+    }
 }

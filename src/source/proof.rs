@@ -1,14 +1,14 @@
 //! Read single rows as they are, and find out which rows were touched, to compare both sides.
 //!
-//! Each read is one short transaction that proves the lineage first: the rows of another file in
-//! the place of this one would be differences that are none.
+//! Each read is one short transaction. Those that decide whether a row differs prove the lineage
+//! first: the rows of another file in the place of this one would be differences that are none.
 
 use std::time::Instant;
 
 use rusqlite::Row as SqliteRow;
 
 use super::changelog::{self, Plan, encode_columns, select_list};
-use super::copy::{Cursor, Walk, cursor_at, walk};
+use super::copy::{Cursor, Walk, bind_bounds, cursor_at, walk, walk_sql};
 use super::{Error, Source, storage};
 use crate::change::{Place, Position, TableId};
 use crate::mapping::Mapping;
@@ -160,14 +160,11 @@ impl Source {
                 return Err(Error::SchemaChanged);
             }
             let begun = Instant::now();
-            let sql = stretch_sql(mapping, &by, stretch);
+            let bounds = (&stretch.after, &stretch.until);
+            let table = mapping.table.ident().to_string();
+            let sql = walk_sql(&select_list(mapping), &table, &by, bounds);
             let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
-            let mut parameter = 1;
-            for bound in [&stretch.after, &stretch.until] {
-                let bound = bound_values(bound);
-                changelog::bind_from(&mut statement, parameter, &bound)?;
-                parameter += bound.len();
-            }
+            bind_bounds(&mut statement, bounds)?;
             let mut rows = statement.raw_query();
             let mut walked = Walked { cursor: stretch.after.clone(), is_last: true };
             let (mut image, mut bytes, mut count) = (Vec::new(), 0, 0_u64);
@@ -196,10 +193,7 @@ impl Source {
         let hold_max = self.pace()?.hold_max;
         self.reading(|conn| {
             let begun = Instant::now();
-            let oldest: Option<i64> = conn
-                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
-                .map_err(Error::sqlite(doing))?;
-            let oldest = Position(oldest.unwrap_or(i64::MAX));
+            let oldest = changelog::oldest(conn)?.unwrap_or(Position(i64::MAX));
             let mut page = TouchedPage { keys: Vec::new(), through: after, oldest };
             let mut statement = conn
                 .prepare_cached("select * from _lite2pg_changelog where ?1 < seq order by seq")
@@ -274,27 +268,21 @@ impl Source {
         up_to: Position,
     ) -> Result<Option<Vec<Vec<Owned>>>, Error> {
         let doing = "find the rows that were touched";
-        let columns: Vec<String> = (1..=key_width).map(|n| format!("k{n}")).collect();
-        let sql = format!(
-            "select {} from _lite2pg_changelog where ?1 < seq and seq <= ?2 and tbl = ?3",
-            columns.join(", ")
-        );
         self.reading(|conn| {
-            let oldest: Option<i64> = conn
-                .query_row("select min(seq) from _lite2pg_changelog", [], |row| row.get(0))
-                .map_err(Error::sqlite(doing))?;
-            if oldest.is_none_or(|oldest| after.0 + 1 < oldest) && after < up_to {
+            let oldest = changelog::oldest(conn)?;
+            if oldest.is_none_or(|oldest| after.0 + 1 < oldest.0) && after < up_to {
                 return Ok(None);
             }
-            let mut statement = conn.prepare_cached(&sql).map_err(Error::sqlite(doing))?;
+            let mut statement = conn
+                .prepare_cached(
+                    "select * from _lite2pg_changelog where ?1 < seq and seq <= ?2 and tbl = ?3",
+                )
+                .map_err(Error::sqlite(doing))?;
             let mut entries =
                 statement.query((after.0, up_to.0, table.0)).map_err(Error::sqlite(doing))?;
             let mut keys = Vec::new();
             while let Some(entry) = entries.next().map_err(Error::sqlite(doing))? {
-                let key: Result<Vec<Owned>, _> = (0..key_width)
-                    .map(|at| entry.get_ref(at).map(|value| Owned::from(storage(value))))
-                    .collect();
-                keys.push(key.map_err(Error::sqlite(doing))?);
+                keys.push(changelog::entry_key(entry, key_width)?);
             }
             Ok(Some(keys))
         })
@@ -313,45 +301,6 @@ fn by_key(mapping: &Mapping) -> Walk {
         }
         Key::RowidAlias(_) | Key::HiddenRowid => walk(&mapping.table),
     }
-}
-
-fn bound_values(bound: &Cursor) -> Vec<Owned> {
-    match bound {
-        Cursor::Start => Vec::new(),
-        Cursor::Rowid(rowid) => vec![Owned::Integer(*rowid)],
-        Cursor::Key(key) => key.clone(),
-    }
-}
-
-fn stretch_sql(mapping: &Mapping, by: &Walk, stretch: &Stretch) -> String {
-    let names = match by {
-        Walk::Rowid(rowid) => std::slice::from_ref(rowid),
-        Walk::Key(names) => names.as_slice(),
-    };
-    let list = names.join(", ");
-    let mut parameter = 0;
-    let mut condition = |bound: &Cursor, comparison: &str| {
-        (*bound != Cursor::Start).then(|| {
-            let numbers: Vec<String> =
-                (1..=names.len()).map(|number| format!("?{}", parameter + number)).collect();
-            parameter += names.len();
-            match names {
-                [name] => format!("{name} {comparison} {}", numbers[0]),
-                _ => format!("({list}) {comparison} ({})", numbers.join(", ")),
-            }
-        })
-    };
-    let conditions: Vec<String> = [condition(&stretch.after, ">"), condition(&stretch.until, "<=")]
-        .into_iter()
-        .flatten()
-        .collect();
-    let condition = match conditions.as_slice() {
-        [] => String::new(),
-        conditions => format!("where {}", conditions.join(" and ")),
-    };
-    let columns = select_list(mapping);
-    let table = mapping.table.ident();
-    format!("select {columns}, {list} from {table} {condition} order by {list}")
 }
 
 /// What a value takes, about.
