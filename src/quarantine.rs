@@ -97,11 +97,13 @@ pub async fn read(
         .collect();
     let rows = client
         .query(
-            "select t.name, q.key::text, q.column_name, q.reason, q.position,
-                    to_char(q.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-               from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id
-              where $1::text is null or lower(t.name) = lower($1)
-              order by t.name, q.key limit $2",
+            &format!(
+                "select t.name, q.key::text, q.column_name, q.reason, q.position, {}
+                   from lite2pg.quarantine q join lite2pg.tables t on t.id = q.table_id
+                  where $1::text is null or lower(t.name) = lower($1)
+                  order by t.name, q.key limit $2",
+                target::in_utc("q.since")
+            ),
             &[&table, &rows_max],
         )
         .await

@@ -191,8 +191,10 @@ async fn read_target(
     status.quarantined = quarantined.values().sum();
     let incidents = client
         .query(
-            "select to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), kind, message
-               from lite2pg.incidents order by id desc limit 20",
+            &format!(
+                "select {}, kind, message from lite2pg.incidents order by id desc limit 20",
+                target::in_utc("at")
+            ),
             &[],
         )
         .await

@@ -228,6 +228,22 @@ pub struct ForeignKey {
     pub deferred: bool,
 }
 
+impl ForeignKey {
+    /// Positions of the columns that it refers to; `None` if the parent lacks one that is named.
+    pub fn columns_in(&self, parent: &Table) -> Option<Vec<usize>> {
+        if self.parent_columns.is_empty() {
+            return Some(parent.primary_key.clone());
+        }
+        self.parent_columns.iter().map(|name| parent.column_index(name)).collect()
+    }
+
+    /// The names of its own columns, in a table that has it.
+    pub fn column_names(&self, child: &Table) -> String {
+        let names = self.columns.iter().map(|at| child.columns[*at].name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A CHECK constraint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {

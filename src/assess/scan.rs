@@ -405,7 +405,7 @@ pub fn orphan_expression(catalog: &Catalog, table: &Table, key: &ForeignKey) -> 
         children.iter().map(|child| format!("{child} is not null")).collect();
     let complete = complete.join(" and ");
     let Some(parent) = parent_of(catalog, key) else { return Some(complete) };
-    let columns = parent_columns(parent, key)?;
+    let columns = key.columns_in(parent)?;
     if columns.len() != children.len() || !is_unique(parent, &columns) {
         return None;
     }
@@ -426,13 +426,6 @@ pub fn orphan_expression(catalog: &Catalog, table: &Table, key: &ForeignKey) -> 
 /// The parent table, if there is one that can be read.
 pub fn parent_of<'a>(catalog: &'a Catalog, key: &ForeignKey) -> Option<&'a Table> {
     catalog.tables.iter().find(|table| table.name.eq_ignore_ascii_case(&key.parent))
-}
-
-fn parent_columns(parent: &Table, key: &ForeignKey) -> Option<Vec<usize>> {
-    if key.parent_columns.is_empty() {
-        return (!parent.primary_key.is_empty()).then(|| parent.primary_key.clone());
-    }
-    key.parent_columns.iter().map(|name| parent.column_index(name)).collect()
 }
 
 /// Whether a unique index over just these columns, in their own collations, names one row.

@@ -119,20 +119,20 @@ pub async fn orphans(
             let Some(sql) = orphans_sql(target_schema, child, parent, key) else { continue };
             let row = client.query_one(&sql, &[]).await;
             let count: i64 = row.map_err(Error::query("look for orphans"))?.get(0);
-            let columns = key.columns.iter().map(|at| child.table.columns[*at].name.as_str());
-            let columns = columns.collect::<Vec<_>>().join(", ");
-            let name = format!("{} ({columns}) of PostgreSQL", child.target);
-            checks.extend(orphan_check(&name, &key.parent, u64::try_from(count).unwrap_or(0)));
+            let name = format!("{} ({})", child.target, key.column_names(&child.table));
+            let count = u64::try_from(count).unwrap_or(0);
+            checks.extend(orphan_check(&name, "PostgreSQL", &key.parent, count));
         }
     }
     Ok(checks)
 }
 
-/// What is said of a foreign key; nothing if every row has its parent.
-pub fn orphan_check(child: &str, parent: &str, count: u64) -> Option<Check> {
+/// What is said of a foreign key on one side; nothing if every row has its parent.
+pub fn orphan_check(child: &str, side: &str, parent: &str, count: u64) -> Option<Check> {
     let rows = if count == 1 { "row has" } else { "rows have" };
     let message = format!("{count} {rows} no parent in {parent}");
-    (0 < count).then(|| Check::of(format!("{ORPHANS}{child}"), CheckState::Noticed, Some(message)))
+    let name = format!("{ORPHANS}{child} of {side}");
+    (0 < count).then(|| Check::of(name, CheckState::Noticed, Some(message)))
 }
 
 fn orphans_sql(
@@ -141,10 +141,7 @@ fn orphans_sql(
     parent: &Mapping,
     key: &ForeignKey,
 ) -> Option<String> {
-    let parent_columns = match key.parent_columns.as_slice() {
-        [] => parent.table.primary_key.clone(),
-        names => names.iter().map(|name| parent.table.column_index(name)).collect::<Option<_>>()?,
-    };
+    let parent_columns = key.columns_in(&parent.table)?;
     if parent_columns.len() != key.columns.len() {
         return None;
     }

@@ -7,7 +7,7 @@
 
 use tokio_postgres::{Client, Row};
 
-use super::Error;
+use super::{Error, in_utc};
 use crate::change::{Position, TableId};
 
 /// A pass that was ended is taken up again for so long; after that it begins anew.
@@ -107,13 +107,14 @@ pub async fn of_table(client: &Client, table: TableId, image: &str) -> Result<Ve
 async fn load(client: &Client, table: TableId, image: &str) -> Result<Vec<Chunk>, Error> {
     let rows = client
         .query(
-            "select c.id, c.after_key, c.until_key, c.position, c.rows, c.bytes, c.checksum,
-                    c.is_equal,
-                    to_char(c.read_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-                    extract(epoch from now() - c.read_at)::float8, c.read_position,
-                    coalesce(p.begun_at <= c.read_at, false)
-               from lite2pg.chunks c left join lite2pg.passes p using (table_id)
-              where c.table_id = $1 and c.image = $2",
+            &format!(
+                "select c.id, c.after_key, c.until_key, c.position, c.rows, c.bytes, c.checksum,
+                        c.is_equal, {}, extract(epoch from now() - c.read_at)::float8,
+                        c.read_position, coalesce(p.begun_at <= c.read_at, false)
+                   from lite2pg.chunks c left join lite2pg.passes p using (table_id)
+                  where c.table_id = $1 and c.image = $2",
+                in_utc("c.read_at")
+            ),
             &[&table.0, &image],
         )
         .await

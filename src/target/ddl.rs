@@ -883,15 +883,8 @@ impl<'a> Planner<'a> {
         parent: &Layout<'_>,
         unique: &[Vec<usize>],
     ) -> Result<String, Refusal> {
-        let positions: Vec<usize> = if key.parent_columns.is_empty() {
-            parent.table.primary_key.clone()
-        } else {
-            key.parent_columns
-                .iter()
-                .map(|name| parent.table.column_index(name))
-                .collect::<Option<_>>()
-                .ok_or("a parent column that it names does not exist")?
-        };
+        let positions =
+            key.columns_in(parent.table).ok_or("a parent column that it names does not exist")?;
         if positions.len() != key.columns.len() {
             return Err("its parent's key has another number of columns".into());
         }

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use super::Error;
 use super::apply::Standing;
+use super::chunks;
 use crate::change::{Anchor, Lineage, Place, Position, TableId};
 use crate::failpoint;
 
@@ -228,17 +229,21 @@ const TABLES: [&str; 8] = [
 /// Fails unless the schema `lite2pg` is whole, of this program's format, and open to this role.
 pub async fn check(client: &Client) -> Result<(), Error> {
     check_whole(client).await?;
+    check_format(client).await
+}
+
+async fn check_format(client: &Client) -> Result<(), Error> {
     let found = format(client).await?;
     if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(()) }
 }
 
 /// Whether there is a ledger to read. Fails if it is of another format than this program's.
 pub async fn is_readable(client: &Client) -> Result<bool, Error> {
-    if !exists(client).await? {
-        return Ok(false);
+    let is_there = exists(client).await?;
+    if is_there {
+        check_format(client).await?;
     }
-    let found = format(client).await?;
-    if found < FORMAT { Err(Error::OlderFormat { found, known: FORMAT }) } else { Ok(true) }
+    Ok(is_there)
 }
 
 /// Fails unless the schema `lite2pg` is whole, of a format that is known, and open to this role.
@@ -495,12 +500,11 @@ pub async fn stop_table(
 /// Forgets a table, how far it was copied and what of it is in quarantine, in the caller's
 /// transaction. Said one by one, because no foreign key cascades in a session that replays.
 pub(super) async fn forget(client: &Client, table: TableId) -> Result<(), Error> {
+    chunks::forget(client, table).await?;
     client
         .batch_execute(&format!(
             "delete from lite2pg.copy_progress where table_id = {table};
              delete from lite2pg.quarantine where table_id = {table};
-             delete from lite2pg.chunks where table_id = {table};
-             delete from lite2pg.passes where table_id = {table};
              delete from lite2pg.tables where id = {table}",
             table = table.0
         ))
@@ -559,7 +563,7 @@ pub async fn lay_lanes(client: &Client, table: TableId, lanes: &[Progress]) -> R
             serde_json::json!({ "lane": lane.lane, "until": lane.until, "cursor": lane.cursor })
         })
         .collect();
-    super::chunks::forget(client, table).await?;
+    chunks::forget(client, table).await?;
     client
         .execute(
             "insert into lite2pg.copy_progress (table_id, lane, until, cursor, rows, done)

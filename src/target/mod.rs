@@ -33,6 +33,11 @@ use tokio_postgres::error::SqlState;
 
 use crate::change::{Lineage, TableId};
 
+/// An expression of PostgreSQL's that shows a `timestamptz` in UTC, to the second.
+pub(crate) fn in_utc(moment: &str) -> String {
+    format!("to_char({moment} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+}
+
 /// What went wrong on the target. Carries names and positions, never values.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::Error;
 use super::ledger::standing;
+use super::{Error, in_utc};
 use crate::change::Position;
 
 /// The number of the newest comparison; 0 if there has been none.
@@ -61,7 +61,7 @@ pub struct LastVerified {
 
 /// The newest comparisons; empty where the ledger is of a format that has none.
 pub async fn last(client: &Client) -> Result<LastVerified, Error> {
-    const AT: &str = "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    let at = in_utc("at");
     let doing = "read the verifications";
     if !standing(client).await?.iter().any(|name| name == "chunks") {
         return Ok(LastVerified::default());
@@ -69,7 +69,7 @@ pub async fn last(client: &Client) -> Result<LastVerified, Error> {
     let last = client
         .query_opt(
             &format!(
-                "select {AT}, drift_rows from lite2pg.verifications
+                "select {at}, drift_rows from lite2pg.verifications
                   where only_table is null and since is null order by id desc limit 1"
             ),
             &[],
@@ -79,7 +79,7 @@ pub async fn last(client: &Client) -> Result<LastVerified, Error> {
     let tables = client
         .query(
             &format!(
-                "select distinct on (t.name) t.name, {AT}, v.position,
+                "select distinct on (t.name) t.name, {at}, v.position,
                         t.missing + t.extra + t.mismatched + t.quarantined + t.in_flight = 0,
                         coalesce(t.rows_proven, t.rows_source), t.checksum, t.read_at
                    from (select * from lite2pg.verifications where since is null

@@ -84,10 +84,8 @@ fn orphans(source: &mut Source, survey: &Survey) -> Result<Vec<Check>, crate::so
                 }
                 after = slice.cursor;
             }
-            let columns: Vec<&str> =
-                key.columns.iter().map(|at| table.columns[*at].name.as_str()).collect();
-            let name = format!("{} ({}) of SQLite", table.name, columns.join(", "));
-            found.extend(checks::orphan_check(&name, &key.parent, count));
+            let name = format!("{} ({})", table.name, key.column_names(table));
+            found.extend(checks::orphan_check(&name, "SQLite", &key.parent, count));
         }
     }
     Ok(found)
