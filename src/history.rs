@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::change::Position;
@@ -19,7 +20,7 @@ use crate::target::history::{
     Differing, Findings, HOUR_MS, LagMinute, Records, Run, Tally, Window,
 };
 use crate::target::ledger::Phase;
-use crate::verify::verdict::Outcome;
+use crate::verify::verdict::{Drift, Outcome};
 
 /// A moment, in milliseconds since 1970; written in UTC, to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +72,7 @@ pub struct History {
     /// Tables in which something differed.
     pub differences: Vec<TableDifference>,
     /// The first rows that differed in the newest comparison that failed; no values.
-    pub drift: Vec<DriftRow>,
+    pub drift: Vec<Drift>,
     /// Statements that must give the same on both sides.
     pub invariants: Vec<Asked>,
     /// Queries whose answers and times are held against each other.
@@ -135,7 +136,7 @@ pub struct RunLine {
     /// When it ended.
     pub at: Time,
     /// `pass`, `fail` or `incomplete`.
-    pub verdict: String,
+    pub verdict: Outcome,
     /// Where the target stood.
     pub position: Position,
     /// The only table that was compared; `null` for all.
@@ -164,7 +165,7 @@ impl RunLine {
     fn of(run: &Run) -> Self {
         Self {
             at: Time(run.at_ms),
-            verdict: run.verdict.clone(),
+            verdict: run.verdict,
             position: run.position,
             table: run.only_table.clone(),
             is_full: run.is_full,
@@ -314,19 +315,6 @@ pub struct TableDifference {
     pub quarantined: i64,
 }
 
-/// A row that differed. Never its values.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct DriftRow {
-    /// The table's name on the source.
-    pub table: String,
-    /// The values that name the row.
-    pub key: Value,
-    /// `missing`, `extra` or `mismatched`.
-    pub kind: String,
-    /// The columns that differ.
-    pub columns: Vec<String>,
-}
-
 /// Something that is asked with each comparison.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Asked {
@@ -378,7 +366,8 @@ impl History {
         let state = state(records.now_ms, age_max, last.copied(), failure.as_ref());
         let found = |id: i64| records.findings.iter().find(|found| found.id == id);
         let newest = last.and_then(|run| found(run.id)).cloned().unwrap_or_default();
-        let failed = runs.iter().rfind(|run| run.verdict == "fail").and_then(|run| found(run.id));
+        let failed =
+            runs.iter().rfind(|run| run.verdict == Outcome::Fail).and_then(|run| found(run.id));
         let asked = |kind: &str, answers| asked(kind, answers, &records.tallies);
         Self {
             verdict: state.outcome(),
@@ -420,16 +409,16 @@ fn state(now_ms: i64, age_max: Duration, last: Option<&Run>, failure: Option<&Fa
     if age_max.as_millis() < u128::from(now_ms.saturating_sub(last.at_ms).max(0).unsigned_abs()) {
         return State::TooOld;
     }
-    if last.verdict == "pass" { State::Clean } else { State::NotAllCompared }
+    if last.verdict == Outcome::Pass { State::Clean } else { State::NotAllCompared }
 }
 
 fn count(runs: &[&Run]) -> Runs {
-    let of = |verdict: &str| runs.iter().filter(|run| run.verdict == verdict).count() as u64;
+    let of = |verdict| runs.iter().filter(|run| run.verdict == verdict).count() as u64;
     Runs {
         count: runs.len() as u64,
-        pass: of("pass"),
-        fail: of("fail"),
-        incomplete: of("incomplete"),
+        pass: of(Outcome::Pass),
+        fail: of(Outcome::Fail),
+        incomplete: of(Outcome::Incomplete),
         of_some: runs.iter().filter(|run| !run.is_of_all()).count() as u64,
     }
 }
@@ -438,11 +427,11 @@ fn count(runs: &[&Run]) -> Runs {
 /// what differed may be elsewhere.
 fn failure(records: &Records, runs: &[&Run]) -> Option<Failure> {
     let counting: Vec<&Run> = runs.iter().filter(|run| run.counts()).copied().collect();
-    let at = counting.iter().rposition(|run| run.verdict == "fail")?;
+    let at = counting.iter().rposition(|run| run.verdict == Outcome::Fail)?;
     let newest = counting[at];
-    let in_a_row = counting[..=at].iter().rev().take_while(|run| run.verdict == "fail");
+    let in_a_row = counting[..=at].iter().rev().take_while(|run| run.verdict == Outcome::Fail);
     let first = in_a_row.last().unwrap_or(&newest);
-    let put_right = counting[at + 1..].iter().find(|run| run.verdict == "pass");
+    let put_right = counting[at + 1..].iter().find(|run| run.verdict == Outcome::Pass);
     let nothing = Findings::default();
     let found = records.findings.iter().find(|found| found.id == newest.id).unwrap_or(&nothing);
     let failing = |answers: &Value, state: &str| {
@@ -472,7 +461,7 @@ fn streak(runs: &[Run]) -> Streak {
     let in_a_row: Vec<&&Run> = counting
         .iter()
         .rev()
-        .take_while(|run| run.verdict == "pass" && run.lineage == newest.lineage)
+        .take_while(|run| run.verdict == Outcome::Pass && run.lineage == newest.lineage)
         .collect();
     let Some(oldest) = in_a_row.last() else { return Streak::default() };
     let mut begun: Vec<i64> = in_a_row.iter().map(|run| hour_of(run.at_ms)).collect();
@@ -523,10 +512,10 @@ fn hours(records: &Records, runs: &[&Run]) -> Hours {
             hour.rows = Some(run.rows);
         }
         if run.counts() {
-            hour.state = hour.state.max(match run.verdict.as_str() {
-                "pass" => HourState::Pass,
-                "fail" => HourState::Fail,
-                _ => HourState::Incomplete,
+            hour.state = hour.state.max(match run.verdict {
+                Outcome::Pass => HourState::Pass,
+                Outcome::Fail => HourState::Fail,
+                Outcome::Incomplete => HourState::Incomplete,
             });
         }
     }
@@ -577,10 +566,11 @@ fn lag(minutes: &[LagMinute], from_ms: i64, end_ms: i64) -> Lag {
     }
 }
 
-/// The least value that `percent` of the values, in order, do not exceed; 0 of none.
-pub fn percentile(sorted: &[i64], percent: usize) -> i64 {
+/// The least value that `percent` of the values, in order, do not exceed, which is always one of
+/// them; nothing of none.
+pub fn percentile<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(0)
+    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 fn differences(differing: &[Differing], runs: &[&Run]) -> Vec<TableDifference> {
@@ -608,15 +598,9 @@ fn differences(differing: &[Differing], runs: &[&Run]) -> Vec<TableDifference> {
     tables.into_values().collect()
 }
 
-fn drift(rows: &Value) -> Vec<DriftRow> {
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let row = |row: &Value| DriftRow {
-        table: word(&row["table"]),
-        key: row["key"].clone(),
-        kind: word(&row["kind"]),
-        columns: row["columns"].as_array().into_iter().flatten().map(word).collect(),
-    };
-    rows.as_array().into_iter().flatten().map(row).collect()
+fn drift(rows: &Value) -> Vec<Drift> {
+    let rows = rows.as_array().into_iter().flatten();
+    rows.filter_map(|row| Some(Drift::deserialize(row).ok()?.without_values())).collect()
 }
 
 /// What was asked the last time, then what was only asked earlier.

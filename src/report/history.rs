@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::verify::kind_in_words;
 use super::{bytes_in_words, counted, shown};
 use crate::assess::proposal::grouped;
 use crate::history::{Asked, Failure, History, Hour, HourState, State, TableDifference, Time};
@@ -308,7 +309,7 @@ fn differences(history: &History) -> Vec<Line> {
         vec![theirs(&table.name), ours(format!(": {}, {seen}", kinds(table)))]
     });
     let rows = history.drift.iter().map(|row| {
-        let kind = kind_in_words(&row.kind);
+        let kind = kind_in_words(row.kind);
         let mut line =
             vec![theirs(format!("{} {}", row.table, row.key)), ours(format!(": {kind}"))];
         if !row.columns.is_empty() {
@@ -317,15 +318,6 @@ fn differences(history: &History) -> Vec<Line> {
         line
     });
     tables.chain(rows).collect()
-}
-
-/// How a row differs.
-pub(super) fn kind_in_words(kind: &str) -> &'static str {
-    match kind {
-        "missing" => "missing on PostgreSQL",
-        "extra" => "on PostgreSQL only",
-        _ => "different",
-    }
 }
 
 /// `2 missing, 1 different`.

@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 
 use super::counted;
 use super::history::{
-    Line, Piece, answer, days, facts, how_often, in_short, kind_in_words, kinds, lists, minute,
-    summary, time_in_words, verdict,
+    Line, Piece, answer, days, facts, how_often, in_short, kinds, lists, minute, summary,
+    time_in_words, verdict,
 };
 use super::html::{STYLE, escape};
+use super::verify::kind_in_words;
 use crate::assess::proposal::grouped;
 use crate::history::{Asked, History, Hour, HourState};
-use crate::verify::verdict::Outcome;
 
 /// The looks of what other pages do not have.
 const OWN_STYLE: &str = include_str!("page.css");
@@ -65,14 +65,6 @@ pub fn page(history: &History) -> String {
     page
 }
 
-fn class_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Incomplete => "incomplete",
-    }
-}
-
 fn add_head(page: &mut String, history: &History) {
     add!(
         page,
@@ -80,7 +72,7 @@ fn add_head(page: &mut String, history: &History) {
          <h1>{}</h1></div><div class=\"verdict {}\">{}</div></header>\n\
          <div class=\"figures\">",
         escape(&summary(history)),
-        class_of(history.verdict),
+        history.verdict.as_str(),
         verdict(history)
     );
     let (hours, lag, streak) = (&history.hours, &history.lag, &history.streak);
@@ -372,7 +364,7 @@ fn add_differences(page: &mut String, history: &History) {
                  </tr>",
                 escape(&row.table),
                 escape(&row.key.to_string()),
-                kind_in_words(&row.kind),
+                kind_in_words(row.kind),
                 escape(&row.columns.join(", "))
             );
         }
@@ -449,11 +441,7 @@ fn add_runs(page: &mut String, history: &History) {
         counted(runs.len() as u64, "run")
     );
     for run in runs.iter().rev() {
-        let class = match run.verdict.as_str() {
-            "pass" => "pass",
-            "fail" => "fail",
-            _ => "incomplete",
-        };
+        let word = run.verdict.as_str();
         let scope = match (&run.table, run.is_full, run.since) {
             (Some(table), ..) => escape(table),
             (None, true, _) => "all tables, full".to_owned(),
@@ -462,11 +450,10 @@ fn add_runs(page: &mut String, history: &History) {
         };
         add!(
             page,
-            "<tr><td>{}</td><td><span class=\"state {class}\">{}</span></td><td>{scope}</td>\
+            "<tr><td>{}</td><td><span class=\"state {word}\">{word}</span></td><td>{scope}</td>\
              <td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td>\
              <td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{:.1}</td></tr>",
             minute(run.at),
-            escape(&run.verdict),
             grouped(run.position),
             grouped(run.rows),
             grouped(run.rows_compared),

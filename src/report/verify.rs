@@ -56,14 +56,19 @@ fn tables(verdict: &Verdict) -> Vec<String> {
     std::iter::once(head).chain(rows).collect()
 }
 
+/// How a row differs.
+pub(super) fn kind_in_words(kind: DriftKind) -> &'static str {
+    match kind {
+        DriftKind::Missing => "missing on PostgreSQL",
+        DriftKind::Extra => "on PostgreSQL only",
+        DriftKind::Mismatched => "different",
+    }
+}
+
 fn drift(verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
     for drift in &verdict.drift {
-        let kind = match drift.kind {
-            DriftKind::Missing => "missing on PostgreSQL",
-            DriftKind::Extra => "on PostgreSQL only",
-            DriftKind::Mismatched => "different",
-        };
+        let kind = kind_in_words(drift.kind);
         let columns = match drift.columns.as_slice() {
             [] => String::new(),
             columns => format!(" in {}", columns.join(", ")),
@@ -153,13 +158,12 @@ fn left_out(verdict: &Verdict) -> Vec<String> {
 
 /// One line: what it comes to, of how many rows, and how many of those were looked at this time.
 fn summary(verdict: &Verdict) -> String {
-    let count = |rows: u64, word: &str| counted(i64::try_from(rows).unwrap_or(i64::MAX), word);
-    let tables = count(verdict.tables.len() as u64, "table");
+    let tables = counted(verdict.tables.len() as u64, "table");
     let (compared, proven) = (verdict.rows_compared(), verdict.rows_proven());
     let rows = match verdict.scope {
-        ScopeWord::Full => count(compared, "row"),
-        ScopeWord::Changes => count(proven.max(compared), "row"),
-        ScopeWord::Since => format!("{} that were touched", count(compared, "row")),
+        ScopeWord::Full => counted(compared, "row"),
+        ScopeWord::Changes => counted(proven.max(compared), "row"),
+        ScopeWord::Since => format!("{} that were touched", counted(compared, "row")),
     };
     let at = verdict.position.applied;
     let quarantined = verdict.quarantined();
@@ -178,7 +182,7 @@ fn summary(verdict: &Verdict) -> String {
              compared",
             match verdict.in_flight {
                 0 => "something".to_owned(),
-                rows => count(rows, "row"),
+                rows => counted(rows, "row"),
             }
         ),
     };
@@ -192,7 +196,7 @@ fn read_now(verdict: &Verdict) -> String {
     let oldest = verdict.tables.iter().filter_map(|table| table.read_at.as_deref()).min();
     match (verdict.scope, oldest) {
         (ScopeWord::Changes, Some(oldest)) if compared < proven => {
-            let compared = counted(i64::try_from(compared).unwrap_or(i64::MAX), "row");
+            let compared = counted(compared, "row");
             format!(" ({compared} read now, the rest since {oldest}; {seconds:.1} s)")
         }
         _ => format!(" ({seconds:.1} s)"),
@@ -201,7 +205,7 @@ fn read_now(verdict: &Verdict) -> String {
 
 /// What was touched, then how both sides are afterwards.
 pub fn repaired(repaired: &Repaired) -> String {
-    let rows = |count: u64| counted(i64::try_from(count).unwrap_or(i64::MAX), "row");
+    let rows = |count: u64| counted(count, "row");
     format!(
         "{} differed, {} touched\n\n{}",
         rows(repaired.differing),

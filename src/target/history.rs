@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 use super::checks::INTEGRITY;
 use super::{Error, ledger};
 use crate::change::{Lineage, Position};
+use crate::verify::verdict::Outcome;
 
 /// How far behind the target was in one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Run {
     /// When it ended, in milliseconds since 1970.
     pub at_ms: i64,
     /// `pass`, `fail` or `incomplete`.
-    pub verdict: String,
+    pub verdict: Outcome,
     /// Whose history.
     pub lineage: Lineage,
     /// Where the target stood.
@@ -177,7 +178,7 @@ impl Run {
     /// Whether it says something of the target as a whole: one of a single table, or only of what
     /// was touched, does so when it fails.
     pub fn counts(&self) -> bool {
-        self.is_of_all() || self.verdict == "fail"
+        self.is_of_all() || self.verdict == Outcome::Fail
     }
 }
 
@@ -350,7 +351,7 @@ fn run(row: &Row) -> Run {
     Run {
         id: row.get(0),
         at_ms: row.get(1),
-        verdict: row.get(2),
+        verdict: Outcome::parse(row.get(2)),
         lineage: Lineage { source_id: row.get(3), generation: row.get(4) },
         position: Position(row.get(5)),
         only_table: row.get(6),

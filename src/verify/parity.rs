@@ -19,6 +19,7 @@ use super::invariant::{Severity, State};
 use super::meeting::meet;
 use super::{Error, Sides};
 use crate::change::{Place, Position};
+use crate::history::percentile;
 use crate::source::parity::Asked;
 use crate::target::ledger;
 use crate::target::parity::{self as target, Prepared};
@@ -391,10 +392,7 @@ impl Latency {
     /// Of at least one run. The nearest rank: always a time that was measured.
     fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
-        let ms = |percent: usize| {
-            let rank = (times.len() * percent).div_ceil(100).max(1);
-            (times[rank - 1].as_secs_f64() * 1e6).round() / 1e3
-        };
+        let ms = |percent| (percentile(&times, percent).as_secs_f64() * 1e6).round() / 1e3;
         Self { p50_ms: ms(50), p95_ms: ms(95), p99_ms: ms(99) }
     }
 }

@@ -19,6 +19,23 @@ pub enum Outcome {
     Incomplete,
 }
 
+impl Outcome {
+    /// As it is stored, and as JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Incomplete => "incomplete",
+        }
+    }
+
+    /// The inverse; an unknown word proves nothing.
+    pub fn parse(word: &str) -> Self {
+        let known = [Self::Pass, Self::Fail];
+        known.into_iter().find(|known| known.as_str() == word).unwrap_or(Self::Incomplete)
+    }
+}
+
 /// What a verdict is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -117,7 +134,7 @@ impl TableVerdict {
 }
 
 /// A row that differs.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Drift {
     /// The table's name on the source.
     pub table: String,
@@ -128,7 +145,7 @@ pub struct Drift {
     /// The columns that differ, of a row that is on both sides.
     pub columns: Vec<String>,
     /// What each side holds in those columns, if it was asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<DriftValue>,
 }
 
@@ -140,7 +157,7 @@ impl Drift {
 }
 
 /// What both sides hold in one column.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct DriftValue {
     /// The column.
     pub column: String,
@@ -151,7 +168,7 @@ pub struct DriftValue {
 }
 
 /// How a row differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriftKind {
     /// On the source only.

@@ -15,6 +15,7 @@ use lite2pg::target::history::{
     Differing, Findings, HOUR_MS, Incident, LagMinute, Records, Run, Tally, Window,
 };
 use lite2pg::target::ledger::Phase;
+use lite2pg::verify::verdict::Outcome;
 use serde_json::{Value, json};
 
 use crate::assess::parse;
@@ -65,7 +66,7 @@ fn ask(pair: &Pair, arguments: &[&str]) -> Ended {
 
 fn report(pair: &Pair, arguments: &[&str], code: i32) -> Value {
     let ended = ask(pair, &[&["--json"], arguments].concat()).expect_code(code);
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"))
+    ended.json()
 }
 
 #[test]
@@ -260,7 +261,7 @@ fn run(hours: i64, verdict: &str) -> Run {
     Run {
         id: 1_000 - hours,
         at_ms: NOW - 20 * 60_000 - hours * HOUR_MS + 7 * 60_000,
-        verdict: verdict.to_owned(),
+        verdict: Outcome::parse(verdict),
         lineage: Lineage { source_id: "one".to_owned(), generation: 1 },
         position: Position(48_211 - 200 * hours),
         only_table: None,
@@ -337,7 +338,7 @@ fn records(hours: i64) -> Records {
 fn broken(hours: i64) -> Records {
     let mut records = records(hours);
     for run in records.runs.iter_mut().filter(|run| [993, 994].contains(&run.id)) {
-        run.verdict = "fail".to_owned();
+        run.verdict = Outcome::Fail;
         (run.drift_rows, run.quarantined) = (3, 1);
         let differing = |name: &str, missing, mismatched, quarantined| Differing {
             id: run.id,
