@@ -55,15 +55,20 @@ pub enum Due {
     Keys(Vec<Key>),
 }
 
+/// Says for each chunk of a table which of its rows were touched, and asks for no more.
+pub fn of_touched(chunks: &[Chunk], touched: Touched) -> Vec<Due> {
+    match touched {
+        Touched::Unknown => vec![Due::Whole; chunks.len()],
+        Touched::Keys(keys) => by_chunk(chunks, keys).into_iter().map(Due::Keys).collect(),
+    }
+}
+
 /// Says for each chunk of a table what is due.
 ///
 /// At least one chunk of every table is read whole, the oldest, except where all chunks are one and
 /// its turn has not come; a sample of its rows is compared then.
 pub fn choose(chunks: &[Chunk], order: Order, touched: Touched, wants: Wants) -> Vec<Due> {
-    let mut due = match touched {
-        Touched::Unknown => vec![Due::Whole; chunks.len()],
-        Touched::Keys(keys) => by_chunk(chunks, keys).into_iter().map(Due::Keys).collect(),
-    };
+    let mut due = of_touched(chunks, touched);
     let rows: i64 = chunks.iter().map(|chunk| chunk.content.rows).sum();
     // How many rows a chunk has that was never read, nobody knows.
     let is_small = rows <= SMALL_ROWS && chunks.iter().all(|chunk| chunk.position.is_some());

@@ -21,9 +21,11 @@ pub mod invariant;
 mod meeting;
 mod order;
 pub mod parity;
+mod parts;
 pub mod repair;
 mod settle;
 pub mod soundness;
+mod stretches;
 mod sum;
 mod touched;
 pub mod verdict;
@@ -239,6 +241,9 @@ impl Sides {
 /// was proven stays so, and the next comparison of the same kind goes on behind it.
 pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
     let (sides, stored, mut left_out) = both_sides(config, scope).await?;
+    if let Some(name) = &sides.scope.table {
+        left_out.retain(|left_out| left_out.name.eq_ignore_ascii_case(name));
+    }
     let proven_to = stored.standing.applied.position;
     let (compared, sound) =
         tokio::join!(compare_tables(&sides, proven_to), soundness::check(&sides, &config.source));
@@ -250,13 +255,6 @@ pub async fn verify(config: &Config, scope: Scope) -> Result<Verdict, Error> {
             reason: "the server casts its values, and what came of them is not compared".into(),
             is_missing: false,
         }));
-    }
-    if let Some(name) = &sides.scope.table {
-        let is_its = |left_out: &LeftOut| {
-            let table = left_out.name.split('.').next().unwrap_or_default();
-            [&left_out.name, table].iter().any(|its| its.eq_ignore_ascii_case(name))
-        };
-        left_out.retain(is_its);
     }
     let (mut invariants, mut parity, mut checks) = (Vec::new(), Vec::new(), Vec::new());
     if sides.scope.table.is_none() {
@@ -407,7 +405,6 @@ async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), Error> {
     let json = |value: Result<serde_json::Value, serde_json::Error>| {
         value.expect("counts and names are JSON").to_string()
     };
-    let word = json(serde_json::to_value(verdict.verdict)).replace('"', "");
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let drift: Vec<Drift> =
         verdict.drift.iter().take(LISTED_MAX).map(Drift::without_values).collect();
@@ -427,7 +424,7 @@ async fn note(sides: &Sides, verdict: &Verdict) -> Result<(), Error> {
                      $13, $14, $15, $16, $17, $18::text::jsonb, $19::text::jsonb,
                      $20::text::jsonb, $21::text::jsonb)",
             &[
-                &word,
+                &verdict.verdict.as_str(),
                 &verdict.position.lineage.source_id,
                 &verdict.position.lineage.generation,
                 &applied.0,

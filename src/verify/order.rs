@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 
+use crate::batch::key_json;
 use crate::mapping::{MappedColumn, Mapping};
 use crate::table::{Affinity, Key as TableKey};
 use crate::value::codec::kind::Kind;
@@ -16,6 +17,11 @@ use crate::value::{Owned, PgType};
 
 /// The values that name a row, as SQLite holds them.
 pub type Key = Vec<Owned>;
+
+/// A key as JSON text. Keys that SQLite calls the same have the same.
+pub fn name_of(key: &[Owned]) -> String {
+    key_json(key.iter().map(Owned::storage)).to_string()
+}
 
 /// How the rows of a table are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::order::Key;
+use super::order::{Key, name_of};
 use super::verdict::{Drift, DriftKind, DriftValue, TableVerdict};
 use super::{Error, LISTED_MAX, Sides, image};
 use crate::batch::{KeyImage, encode_key, key_json};
@@ -177,9 +177,8 @@ async fn round(
     let (after, up_to) = (read.read_at.min(applied), read.read_at.max(read_through));
     let (id, width) = (mapping.id, mapping.key.len());
     let touched = sides.source.run(move |source| source.touched(id, width, after, up_to)).await?;
-    let touched: Option<HashSet<String>> = touched.map(|keys| {
-        keys.iter().map(|key| key_json(key.iter().map(Owned::storage)).to_string()).collect()
-    });
+    let touched: Option<HashSet<String>> =
+        touched.map(|keys| keys.iter().map(|key| name_of(key)).collect());
     let on_target = |row: &Read| row.image.as_ref().and_then(|image| on_target.get(image).copied());
     let missing = rows.iter().filter(|row| row.values.is_some() && on_target(row).is_none());
     let missing: Vec<serde_json::Value> = missing.map(|row| row.json.clone()).collect();

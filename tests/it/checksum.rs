@@ -41,7 +41,7 @@ fn in_step() -> Pair {
 
 fn verify(pair: &Pair, config: &str, arguments: &[&str]) -> Value {
     let ended = pair.call("verify", config).args(["--json", "--all"]).args(arguments).finish();
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"))
+    ended.json()
 }
 
 /// A number of each table, in their order.
@@ -172,7 +172,7 @@ fn a_comparison_that_was_killed_goes_on_where_it_was() {
     pair.target().run("update by_number set v = 'x' where id = 3");
     let ended = pair.call("verify", "").args(["--json", "--full"]).finish().expect_code(1);
     assert!(ended.stderr.contains("going on behind it"), "{ended}");
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     let compared = each(&said, "rows_compared");
     assert!((1_000..ROWS - 5_000).contains(&compared[0]), "five chunks were done: {compared:?}");
     assert_eq!(compared[1..], [ROWS; 3]);
@@ -195,7 +195,7 @@ fn rows_that_are_too_many_are_all_counted() {
          delete from by_number where id = 77; update by_number set v = 'x' where id = 78",
     );
     let ended = pair.call("verify", "").arg("--json").finish().expect_code(1);
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     assert_eq!(each(&said, "extra"), [45_001, 0, 0, 25_000]);
     assert_eq!((each(&said, "missing")[0], each(&said, "mismatched")[0]), (1, 1));
     assert_eq!(said["drift"].as_array().map(Vec::len), Some(100));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::pair::Pair;
 use crate::support::scene::Scene;
-use crate::support::sidecar::{Ended, Launch};
+use crate::support::sidecar::Ended;
 
 const ORDERS: &str = "
     create table orders (id integer primary key, customer_id integer, status text, total real,
@@ -292,21 +292,15 @@ fn parity_is_kept_under_a_writer() {
     let mut sidecar = scene.run(scene.url()).start();
     scene.await_streaming(&mut sidecar);
     let writer = scene.write();
-    let config = scene.directory().join("queries.toml");
     let queries = "
         [queries.money]
         source = 'select sum(balance) from account'
         [queries.accounts]
         source = 'select * from account order by id'
         order = 'same'";
-    std::fs::write(&config, queries).expect("the directory is ours");
     let mut kept = 0;
     for _ in 0..3 {
-        let call = Launch::new("verify").arg("--source").arg(&scene.file);
-        let call = call.args(["--target", scene.url(), "--json", "--config"]).arg(&config);
-        let ended = call.finish();
-        let said: Value =
-            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+        let said = scene.verify(queries, &[]);
         for found in said["parity"].as_array().expect("a list") {
             assert_ne!(found["state"], "violated", "{said:#}");
             kept += u32::from(found["state"] == "kept");

@@ -65,8 +65,7 @@ fn verify(pair: &Pair, arguments: &[&str]) -> Ended {
 /// The verdict as JSON, with the exit code that belongs to it.
 fn verdict(pair: &Pair, arguments: &[&str]) -> Value {
     let ended = verify(pair, &[&["--json", "--all"], arguments].concat());
-    let verdict: Value =
-        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+    let verdict = ended.json();
     let code = match verdict["verdict"].as_str() {
         Some("pass") => 0,
         Some("fail") => 1,
@@ -191,6 +190,11 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("update person set id = 7 where id = 5", "person [5] missing|person [7] extra"),
     ("delete from nokey where _lite2pg_rowid = 2", "nokey [2] missing"),
     ("insert into nokey values (9, 'a', 1)", "nokey [9] extra"),
+    (
+        "update person p set (name, n, r, b) =
+             (select name, n, r, b from person q where q.id = 3 - p.id) where id in (1, 2)",
+        "person [1] mismatched name,n,r,b|person [2] mismatched name,n,r,b",
+    ),
     ("update word set n = 5 where w = 'A'", "word [\"A\"] mismatched n"),
     ("update word set w = 'AA' where w = 'A'", "word [\"A\"] missing|word [\"AA\"] extra"),
     ("update pair set v = 'two' where b = 'x' and a = 1", "pair [1,\"x\"] mismatched v"),
@@ -220,23 +224,98 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("update typed set price = 0 where price is null", "typed 2 mismatched price"),
 ];
 
+/// The same for the source, written past the triggers. What is changed stays so.
+const MUTATIONS_OF_SOURCE: &[(&str, &str)] = &[
+    ("update person set n = n + 4 where id = 1", "person [1] mismatched n"),
+    ("update person set name = 'Adb' where id = 1", "person [1] mismatched name"),
+    ("update person set name = 'adb' where id = 1", "person [1] mismatched name"),
+    ("update person set name = 'adb ' where id = 1", "person [1] mismatched name"),
+    ("update person set name = 'A\u{308}' where id = 5", "person [5] mismatched name"),
+    ("update person set name = null where id = 3", "person [3] mismatched name"),
+    ("update person set r = 0.5000000000000001 where id = 1", "person [1] mismatched r"),
+    ("update person set r = 5e-324 where id = 2", "person [2] mismatched r"),
+    ("update person set b = x'01' where id = 1", "person [1] mismatched b"),
+    ("update person set b = x'' where id = 2", "person [2] mismatched b"),
+    ("delete from person where id = 4", "person [4] extra"),
+    ("insert into person values (6, 'new', null, null, null)", "person [6] missing"),
+    (
+        "create temp table s as select * from person;
+         update person set (name, n) = (select name, n from s where s.id = 3 - person.id)
+          where id in (1, 2)",
+        "person [1] mismatched name,n|person [2] mismatched name,n",
+    ),
+    ("insert into nokey values ('a', 1)", "nokey [4] missing"),
+    ("delete from nokey where rowid = 2", "nokey [2] extra"),
+    ("update word set w = 'AA' where w = 'A'", "word [\"A\"] extra|word [\"AA\"] missing"),
+    ("update pair set b = 'Y' where b = 'X'", "pair [1,\"X\"] extra|pair [1,\"Y\"] missing"),
+    ("update bytes set v = 'Zero' where k = x'00'", "bytes [{\"blob\":\"00\"}] mismatched v"),
+    ("update mixed set v = 7 where k = 1", "mixed [1] mismatched v"),
+    ("update mixed set v = '7' where k = 1", "mixed [1] mismatched v"),
+    ("update mixed set v = x'37' where k = 1", "mixed [1] mismatched v"),
+    ("update mixed set v = 1.0 where k = '1'", "mixed [\"1\"] mismatched v"),
+    ("update typed set price = 3.01 where price = 3", "typed 1 mismatched price"),
+    ("update typed set flag = 1 where price = 3.01", "typed 1 mismatched flag"),
+    (
+        "update typed set at = '2024-02-29 10:11:12.000001' where price = 3.01",
+        "typed 1 mismatched at",
+    ),
+    ("update typed set day = '0001-01-02' where price = 3.01", "typed 1 mismatched day"),
+    ("update typed set doc = '[1]' where price = 3.01", "typed 1 mismatched doc"),
+    ("update typed set label = ' ' where price = 3.01", "typed 1 mismatched label"),
+    // The last, because the target cannot hold it.
+    ("update person set n = 'seven' where id = 3", "person [3] mismatched n"),
+];
+
+/// One difference a line; `typed 1` stands for a longer key.
+fn expected_drift(lines: &str) -> Vec<String> {
+    let whole = |line: &str| match line.strip_prefix("typed ") {
+        Some(rest) => {
+            let (last, rest) = rest.split_at(1);
+            format!("typed [\"550e8400-e29b-41d4-a716-44665544000{last}\"]{rest}")
+        }
+        None => line.to_owned(),
+    };
+    lines.split('|').filter(|line| !line.is_empty()).map(whole).collect()
+}
+
+#[test]
+fn every_difference_planted_in_the_source_is_found_by_table_key_and_column() {
+    let pair = in_step();
+    for (sql, expected) in MUTATIONS_OF_SOURCE {
+        write_past_the_triggers(&pair, sql);
+        let said = verdict(&pair, &[]);
+        assert_eq!(drift(&said), expected_drift(expected), "{sql}");
+        let ended = pair.call("repair", CONFIG).finish();
+        let aside = pair.quarantine().len();
+        ended.expect_code(i32::from(aside != 0));
+        assert_eq!(verdict(&pair, &["--full"])["drift_rows"], 0, "after the repair of {sql}");
+    }
+    assert_eq!(pair.quarantine(), ["person [3] n: text does not fit bigint"]);
+}
+
+/// It differs for two reasons: the target cannot hold it, and holds what it was.
+#[test]
+fn a_row_that_the_target_cannot_hold_any_more_counts_once() {
+    let pair = Pair::with(
+        "create table by_number (id integer primary key, n integer);
+         create table by_digest (id text collate nocase primary key, n integer);
+         insert into by_number values (1, 1), (2, 2); insert into by_digest values ('a', 1)",
+    );
+    pair.catch_up("").expect_code(0);
+    write_past_the_triggers(&pair, "update by_number set n = 'one' where id = 1");
+    write_past_the_triggers(&pair, "update by_digest set n = 'one'");
+    let ended = pair.call("verify", "").arg("--json").finish().expect_code(1);
+    let said = ended.json();
+    let expected = ["by_digest [\"a\"] mismatched n", "by_number [1] mismatched n"];
+    assert_eq!((drift(&said), &said["drift_rows"]), (expected.map(String::from).into(), &json!(2)));
+}
+
 #[test]
 fn every_planted_difference_is_found_by_table_key_and_column() {
     let pair = in_step();
     for (sql, expected) in MUTATIONS {
         pair.target().run(sql);
-        let expected: Vec<String> = expected
-            .split('|')
-            .filter(|line| !line.is_empty())
-            .map(|line| match line.strip_prefix("typed ") {
-                Some(rest) => format!(
-                    "typed [\"550e8400-e29b-41d4-a716-44665544000{}\"]{}",
-                    &rest[..1],
-                    &rest[1..]
-                ),
-                None => line.to_owned(),
-            })
-            .collect();
+        let expected = expected_drift(expected);
         let said = verdict(&pair, &[]);
         assert_eq!(drift(&said), expected, "{sql}");
         assert_eq!(said["drift_rows"], expected.len(), "{sql}");
@@ -264,10 +343,27 @@ fn values_are_shown_only_when_they_are_asked_for() {
     assert!(shown.stdout.contains("name: \"Ada\" here, \"secret\" there"), "{}", shown.stdout);
 }
 
-/// Rows of many kinds, some of which somebody else has changed.
+/// Where a difference is planted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// Past the triggers.
+    Source,
+    Target,
+}
+
 #[test]
 fn ten_thousand_random_mutations_are_found_and_nothing_else() {
-    let seed = schema_seed(0);
+    plant_at_random(0, Side::Target);
+}
+
+#[test]
+fn ten_thousand_random_mutations_of_the_source_are_found_and_nothing_else() {
+    plant_at_random(1, Side::Source);
+}
+
+/// Rows of many kinds, some of which somebody else has changed.
+fn plant_at_random(n: u64, side: Side) {
+    let seed = schema_seed(n);
     let _replay = SeedOnPanic(seed);
     let dice = &mut Dice::new(seed);
     let mutations = usize::try_from(number_from_env("LITE2PG_MUTATIONS", 10_000)).expect("fits");
@@ -288,13 +384,22 @@ fn ten_thousand_random_mutations_are_found_and_nothing_else() {
             "t" => (format!("id = {id}"), format!("[{id}]")),
             _ => (format!("w = 'key {id}'"), format!("[\"key {id}\"]")),
         };
-        let (sql, kind) = match dice.below(7) {
-            0 => (format!("delete from {table} where {key}"), "missing"),
-            1 => (format!("update {table} set a = null where {key}"), "mismatched a"),
-            2 => (format!("update {table} set a = a || ' ' where {key}"), "mismatched a"),
-            3 => (format!("update {table} set b = b # 1 where {key}"), "mismatched b"),
-            4 => (format!("update {table} set c = c + c * 2.3e-16 where {key}"), "mismatched c"),
-            5 => (
+        let (sql, kind) = match (dice.below(7), side) {
+            (0, Side::Source) => (format!("delete from {table} where {key}"), "extra"),
+            (3, Side::Source) => {
+                (format!("update {table} set b = (b | 1) - (b & 1) where {key}"), "mismatched b")
+            }
+            (5, Side::Source) => {
+                (format!("update {table} set d = zeroblob(9) where {key}"), "mismatched d")
+            }
+            (0, _) => (format!("delete from {table} where {key}"), "missing"),
+            (1, _) => (format!("update {table} set a = null where {key}"), "mismatched a"),
+            (2, _) => (format!("update {table} set a = a || ' ' where {key}"), "mismatched a"),
+            (3, _) => (format!("update {table} set b = b # 1 where {key}"), "mismatched b"),
+            (4, _) => {
+                (format!("update {table} set c = c + c * 2.3e-16 where {key}"), "mismatched c")
+            }
+            (5, _) => (
                 format!(
                     "update {table} set d = set_bit(d, {}, 1 - get_bit(d, {0})) where {key}",
                     dice.below(72)
@@ -312,17 +417,20 @@ fn ten_thousand_random_mutations_are_found_and_nothing_else() {
             script.push(';');
         }
     }
-    pair.target().run(&format!("{script} commit"));
+    match side {
+        Side::Source => write_past_the_triggers(&pair, &format!("{script} commit")),
+        Side::Target => pair.target().run(&format!("{script} commit")),
+    }
     let mut expected: Vec<String> = expected.into_values().collect();
     expected.sort_unstable();
     let ended = pair.call("verify", "").args(["--json", "--all"]).finish().expect_code(1);
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     let found = drift(&said);
     let missed: Vec<_> = expected.iter().filter(|line| !found.contains(line)).take(5).collect();
     assert_eq!((found.len(), missed), (expected.len(), vec![]), "seed {seed}");
     // All are counted, though only some are listed.
     let ended = pair.call("verify", "").arg("--json").finish().expect_code(1);
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     assert_eq!(said["drift_rows"], expected.len());
     assert_eq!(said["drift"].as_array().map(Vec::len), Some(expected.len().min(100)));
     pair.call("repair", "").finish().expect_code(0);
@@ -335,13 +443,9 @@ fn a_writer_at_full_speed_raises_no_alarm() {
     let mut sidecar = scene.run(scene.url()).start();
     scene.await_streaming(&mut sidecar);
     let writer = scene.write();
-    let file = scene.file.clone();
     for run in 0..number_from_env("LITE2PG_VERIFY_RUNS", 10) {
         let whole = if run % 2 == 0 { &["--full"][..] } else { &[] };
-        let call = Launch::new("verify").arg("--source").arg(&file);
-        let ended = call.args(["--target", scene.url(), "--json"]).args(whole).finish();
-        let said: Value =
-            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+        let said = scene.verify("", whole);
         assert_eq!(said["drift"], json!([]), "{said:#}");
         assert_eq!(said["verdict"], "pass", "{said:#}");
         writer.await_commits(100);
@@ -463,7 +567,7 @@ fn a_mistake_of_the_encoder_is_found_by_bringing_values_home() {
     bent("run").arg("--until-caught-up").finish().expect_code(0);
     assert_eq!(pair.ask("select n from t where id = 2"), ["43"], "the encoder is bent");
     let ended = bent("verify").args(["--json"]).finish().expect_code(1);
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     assert_eq!(drift(&said), ["t [2] mismatched n"]);
 }
 
@@ -555,7 +659,7 @@ fn digests_agree_for_every_type_without_a_second_look() {
     pair.catch_up(&config).expect_code(0);
     assert_eq!(pair.quarantine(), [""; 0]);
     let ended = pair.call("verify", &config).arg("--json").finish().expect_code(0);
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     for table in said["tables"].as_array().expect("a list") {
         assert_eq!((&table["rows_again"], &table["rows_compared"]), (&json!(0), &json!(rows)));
     }
@@ -589,7 +693,7 @@ fn invariants_are_asked_on_both_sides_at_one_position() {
     pair.catch_up(SUMS).expect_code(0);
     let states = || {
         let ended = pair.call("verify", SUMS).arg("--json").finish();
-        let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        let said = ended.json();
         let found = said["invariants"].as_array().expect("a list").iter();
         let states: BTreeMap<String, String> = found
             .map(|one| {
@@ -653,15 +757,9 @@ fn invariants_are_kept_under_a_writer() {
     let mut sidecar = scene.run(scene.url()).start();
     scene.await_streaming(&mut sidecar);
     let writer = scene.write();
-    let config = scene.directory().join("sums.toml");
-    std::fs::write(&config, "[invariants.money]\nsource = 'select sum(balance) from account'")
-        .expect("the directory is ours");
+    let sums = "[invariants.money]\nsource = 'select sum(balance) from account'";
     for _ in 0..3 {
-        let call = Launch::new("verify").arg("--source").arg(&scene.file);
-        let call = call.args(["--target", scene.url(), "--json", "--config"]).arg(&config);
-        let ended = call.finish();
-        let said: Value =
-            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+        let said = scene.verify(sums, &[]);
         assert_ne!(said["invariants"][0]["state"], "violated", "{said:#}");
         assert_ne!(said["verdict"], "fail", "{said:#}");
     }
@@ -681,7 +779,7 @@ fn what_belongs_to_the_tables_beside_their_rows_is_looked_at() {
     pair.catch_up("").expect_code(0);
     let checks = |code: i32| -> Vec<String> {
         let ended = pair.call("verify", "").arg("--json").finish().expect_code(code);
-        let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        let said = ended.json();
         let checks = said["checks"].as_array().expect("a list").iter();
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let mut lines: Vec<String> = checks
@@ -721,8 +819,7 @@ fn what_belongs_to_the_tables_beside_their_rows_is_looked_at() {
 /// `state name: message` of what was looked at in either side alone.
 fn soundness(pair: &Pair, arguments: &[&str]) -> (Value, Vec<String>) {
     let ended = pair.call("verify", "").arg("--json").args(arguments).finish();
-    let said: Value =
-        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended}"));
+    let said = ended.json();
     let checks = said["checks"].as_array().expect("a list").iter();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let lines = checks
@@ -801,7 +898,7 @@ fn large_rows_are_compared_in_little_memory() {
     ended.expect("it ends");
     let ended = process.wait(LIMIT).expect_code(1);
     assert!((10..100).contains(&peak), "{peak} MiB for 120 MiB of rows");
-    let said: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let said = ended.json();
     assert_eq!(drift(&said), ["doc [\"doc 60\"] mismatched body"]);
     let table = &said["tables"][0];
     assert_eq!((&table["rows_again"], &table["mismatched"]), (&json!(1), &json!(1)), "{table:#}");
@@ -827,7 +924,7 @@ fn the_rate_limit_of_a_comparison_holds() {
     );
     pair.catch_up("").expect_code(0);
     let ended = pair.call("verify", "").args(["--rows-per-second", "1500", "--json"]).finish();
-    let said: Value = serde_json::from_str(&ended.expect_code(0).stdout).expect("JSON");
+    let said = ended.expect_code(0).json();
     let seconds = said["seconds"].as_f64().expect("a number");
     assert!((2.0..30.0).contains(&seconds), "3,000 rows at 1,500 a second took {seconds} s");
 }

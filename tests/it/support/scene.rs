@@ -97,6 +97,15 @@ impl Scene {
         await_step(sidecar, &self.file, self.url());
     }
 
+    /// What a comparison of both sides says, with a configuration, while they move.
+    pub fn verify(&self, config: &str, arguments: &[&str]) -> serde_json::Value {
+        let path = self.directory().join("lite2pg.toml");
+        std::fs::write(&path, config).expect("the directory is ours");
+        let call = Launch::new("verify").arg("--source").arg(&self.file);
+        let call = call.args(["--target", self.url(), "--json", "--config"]).arg(&path);
+        call.args(arguments).finish().json()
+    }
+
     /// Waits for the end of what the application wrote, stops the product in good order and asks
     /// the judge.
     pub fn end(&self, mut sidecar: Sidecar) {

@@ -291,6 +291,11 @@ impl Ended {
         self
     }
 
+    /// What it printed, which must be JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
     /// Whether SIGKILL ended it: no way of ending of its own.
     pub fn was_killed(&self) -> bool {
         self.signal == Some(Signal::SIGKILL as i32)
