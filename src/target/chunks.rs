@@ -82,6 +82,25 @@ pub async fn commit_soon(client: &Client, is_soon: bool) -> Result<(), Error> {
 /// The chunks of a table, in order: of one that nobody has read, a single one. What was made with
 /// another `image` is forgotten.
 pub async fn of_table(client: &Client, table: TableId, image: &str) -> Result<Vec<Chunk>, Error> {
+    if let Some(chain) = chained(load(client, table, image).await?) {
+        return Ok(chain);
+    }
+    let doing = "begin the chunks of a table";
+    // Another comparison may begin at the very same moment: one makes them, the other finds them.
+    client
+        .batch_execute(&format!(
+            "begin; select from lite2pg.tables where id = {} for update",
+            table.0
+        ))
+        .await
+        .map_err(Error::query(doing))?;
+    let begun = begin(client, table, image).await;
+    let end = if begun.is_ok() { "commit" } else { "rollback" };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    begun
+}
+
+async fn begin(client: &Client, table: TableId, image: &str) -> Result<Vec<Chunk>, Error> {
     let found = load(client, table, image).await?;
     let is_new = found.is_empty();
     if let Some(chain) = chained(found) {
@@ -90,7 +109,6 @@ pub async fn of_table(client: &Client, table: TableId, image: &str) -> Result<Ve
     if !is_new {
         tracing::warn!("the proofs of a table do not fit together; it is read anew");
     }
-    let doing = "begin the chunks of a table";
     forget(client, table).await?;
     client
         .execute(
@@ -98,10 +116,8 @@ pub async fn of_table(client: &Client, table: TableId, image: &str) -> Result<Ve
             &[&table.0, &image],
         )
         .await
-        .map_err(Error::query(doing))?;
-    let found = load(client, table, image).await?;
-    // Another comparison may have begun at the very same moment; this one goes without a ledger.
-    Ok(chained(found).unwrap_or_default())
+        .map_err(Error::query("begin the chunks of a table"))?;
+    load(client, table, image).await
 }
 
 async fn load(client: &Client, table: TableId, image: &str) -> Result<Vec<Chunk>, Error> {
@@ -162,25 +178,30 @@ fn chained(chunks: Vec<Chunk>) -> Option<Vec<Chunk>> {
 }
 
 /// Puts a chunk that was read in the place of those it covers: `gone`, and the first part of
-/// `cut`, which begins after it from now on. Returns its number; `None` if another comparison has
-/// done the same meanwhile, and then nothing was noted.
+/// `cut`, which begins after it from now on. Returns its number; `None` if these chunks do not
+/// begin where they did, because another comparison is at work, and then nothing was noted.
 pub async fn put(
     client: &Client,
     table: TableId,
     image: &str,
-    gone: &[i64],
-    cut: Option<i64>,
+    gone: &[Chunk],
+    cut: Option<&Chunk>,
     new: &NewChunk,
 ) -> Result<Option<i64>, Error> {
+    let covered: Vec<&Chunk> = gone.iter().chain(cut).collect();
+    let ids: Vec<i64> = covered.iter().map(|chunk| chunk.id).collect();
+    let starts: Vec<Option<&str>> = covered.iter().map(|chunk| chunk.after.as_deref()).collect();
+    let cut = cut.map(|chunk| chunk.id);
     let row = client
         .query_opt(
             "with held as (
-                 select count(*) = cardinality($3::bigint[]) + ($4::bigint is not null)::int
-                     as all_there
-                   from (select from lite2pg.chunks
-                          where id = any($3) or id = $4 for update) locked),
+                 select count(*) = cardinality($3::bigint[]) as all_there
+                   from (select from lite2pg.chunks c
+                           join unnest($3::bigint[], $12::text[]) as k (id, start) on c.id = k.id
+                            and c.after_key is not distinct from k.start for update of c) locked),
              gone as (delete from lite2pg.chunks
-                       where id = any($3) and (select all_there from held)),
+                       where id = any($3) and id is distinct from $4
+                         and (select all_there from held)),
              cut as (update lite2pg.chunks set after_key = $6
                       where id = $4 and (select all_there from held))
              insert into lite2pg.chunks (table_id, image, after_key, until_key, position, read_at,
@@ -190,7 +211,7 @@ pub async fn put(
             &[
                 &table.0,
                 &image,
-                &gone,
+                &ids,
                 &cut,
                 &new.after,
                 &new.until,
@@ -199,6 +220,7 @@ pub async fn put(
                 &new.content.bytes,
                 &new.content.checksum,
                 &new.is_equal,
+                &starts,
             ],
         )
         .await

@@ -206,10 +206,6 @@ impl Walk<'_> {
             }
             is_beside = is_whole;
         }
-        if chunks.is_empty() {
-            // Another comparison has the ledger just now.
-            ranges.push(Range { after: None, until: None, chunks: VecDeque::new() });
-        }
         for range in ranges {
             match self.order {
                 Order::Keys => self.by_stretches(range).await?,
@@ -344,9 +340,8 @@ impl Walk<'_> {
             if first.until != until && !is_behind(first.until.as_deref()) {
                 break;
             }
-            gone.extend(range.chunks.pop_front().map(|chunk| chunk.id));
+            gone.extend(range.chunks.pop_front());
         }
-        let cut = range.chunks.front().map(|chunk| chunk.id);
         let new = NewChunk {
             after: range.after.clone(),
             until,
@@ -359,7 +354,11 @@ impl Walk<'_> {
             is_equal,
         };
         let (client, id) = (&self.sides.client, self.mapping().id);
+        let cut = range.chunks.front();
         let noted = chunks::put(client, id, &self.fingerprint, &gone, cut, &new).await?;
+        if let Some(cut) = range.chunks.front_mut() {
+            cut.after.clone_from(&new.until);
+        }
         failpoint::hit(failpoint::VERIFY_CHUNK_NOTED);
         if !is_equal && self.counts.drift_rows() == drift_before {
             self.to_judge.extend(noted);
