@@ -36,6 +36,8 @@ pub struct Batch {
     pub tables: Vec<TableBatch>,
     /// How many changelog entries went into it.
     pub changes: u64,
+    /// What the trail keeps of their tokens, entry by entry.
+    pub tokens: Vec<u8>,
     /// Bytes of row images.
     pub bytes: usize,
 }

@@ -43,6 +43,21 @@ pub struct Anchor {
     pub token: i64,
 }
 
+/// What is kept of the token of an entry that was applied: that two histories agree in one entry by
+/// chance is one in 2^32.
+pub type Mark = [u8; 4];
+
+/// The mark of a token.
+pub fn mark(token: i64) -> Mark {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the lower half is what is wanted"
+    )]
+    let lower = token as u32;
+    lower.to_be_bytes()
+}
+
 /// A place in one history: what the target holds of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -26,7 +26,7 @@ use crate::target::build::Built;
 use crate::target::explain::explain;
 use crate::target::history::{self, LagMinute};
 use crate::target::ledger::{self, Phase};
-use crate::target::{self, build};
+use crate::target::{self, build, trail};
 use crate::value::PgType;
 
 /// What one batch may hold. 20,000 rows of 100 bytes are past the size from which larger batches
@@ -57,6 +57,9 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often to forget lag that is older than anybody asks for.
 const LAG_PRUNE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often to merge the rows of the trail that are old enough.
+const TRAIL_MERGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// How often to look for a moment to prune in, once something is to be pruned.
 const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -92,6 +95,7 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         tried_to_prune: Instant::now(),
         lag: Gatherer::new(now_ms()),
         lag_pruned: None,
+        trail_merged: None,
     };
     let ended = stream.replay(run).await;
     drop(watch);
@@ -136,6 +140,8 @@ struct Stream {
     lag: Gatherer,
     /// When old lag was last forgotten, in this session.
     lag_pruned: Option<Instant>,
+    /// When the trail was last merged, in this session.
+    trail_merged: Option<Instant>,
 }
 
 impl Stream {
@@ -385,6 +391,10 @@ impl Stream {
         if self.lag_pruned.is_none_or(|pruned| LAG_PRUNE_INTERVAL <= pruned.elapsed()) {
             self.attendant.attend(history::forget_old_lag(client)).await?;
             self.lag_pruned = Some(Instant::now());
+        }
+        if self.trail_merged.is_none_or(|merged| TRAIL_MERGE_INTERVAL <= merged.elapsed()) {
+            self.attendant.attend(trail::compact(client)).await?;
+            self.trail_merged = Some(Instant::now());
         }
         Ok(())
     }

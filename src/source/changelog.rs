@@ -19,7 +19,7 @@ use super::{Broken, Error, Journal, Source, storage, triggers};
 use crate::batch::{
     Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
 };
-use crate::change::{Anchor, Lineage, Place, Position};
+use crate::change::{Anchor, Lineage, Place, Position, mark};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
 use crate::table::{Affinity, Ident, Key};
@@ -394,6 +394,7 @@ impl<'a> Reader<'a> {
             oldest_ms: 0,
             tables: Vec::new(),
             changes: 0,
+            tokens: Vec::new(),
             bytes: 0,
         };
         Self { conn, plan, batch, slots: HashMap::new(), statements: HashMap::new() }
@@ -434,6 +435,7 @@ impl<'a> Reader<'a> {
             self.touch(table, is_insert, row)?;
         }
         // Entries of no table: the install marker, and tables that have been dropped since.
+        self.batch.tokens.extend(mark(token));
         let is_first = self.batch.changes == 0;
         self.batch.changes += 1;
         self.batch.through = Anchor { position: Position(seq), token };

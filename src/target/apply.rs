@@ -29,7 +29,7 @@ use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::{Error, build};
+use super::{Error, build, trail};
 use crate::batch::{
     Batch, Image, KeyImage, Quarantined, Row, TableBatch, fields, key_json, sort_key,
 };
@@ -100,6 +100,8 @@ pub struct Applier {
     open: Option<Group>,
     tables: HashMap<usize, Statements>,
     advance: Statement,
+    /// Writes down the tokens of a batch.
+    append: Statement,
     /// The tables that have rows in quarantine; while there are none, nobody looks for them.
     quarantined: BTreeMap<TableId, String>,
     /// Keeps the log from a line for each row that is set aside.
@@ -234,6 +236,14 @@ impl ToSql for Raw {
     to_sql_checked!();
 }
 
+fn trail_parameters(batch: &Batch) -> [Box<dyn ToSql + Sync + Send>; 3] {
+    [
+        Box::new(batch.from.position.0 + 1),
+        Box::new(batch.through.position.0),
+        Box::new(batch.tokens.clone()),
+    ]
+}
+
 impl Applier {
     /// Takes over a connection whose epoch has been claimed.
     pub async fn new(
@@ -248,6 +258,10 @@ impl Applier {
             .prepare("select lite2pg.advance($1, $2, $3, $4, $5, $6, $7)")
             .await
             .map_err(Error::query("prepare to move the position"))?;
+        let append = client
+            .prepare(trail::APPEND)
+            .await
+            .map_err(Error::query("prepare to write the trail"))?;
         let quarantined = super::ledger::tables_in_quarantine(&client).await?;
         Ok(Self {
             client,
@@ -258,6 +272,7 @@ impl Applier {
             open: None,
             tables: HashMap::new(),
             advance,
+            append,
             quarantined,
             aside: Aside::default(),
             careful: HashSet::new(),
@@ -359,6 +374,7 @@ impl Applier {
             self.standing.read_through.max(batch.read_through),
             batch.newest_ms,
         );
+        let trail = trail_parameters(batch);
         let mut steps: Vec<BoxFuture<'_, Result<(), tokio_postgres::Error>>> = Vec::new();
         steps.push(self.client.batch_execute("begin").boxed());
         for (statement, parameters) in &prepared {
@@ -367,6 +383,15 @@ impl Applier {
                 self.client.execute_raw(*statement, parameters).map(|done| done.map(drop)).boxed(),
             );
         }
+        steps.push(
+            self.client
+                .execute_raw(
+                    &self.append,
+                    trail.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)),
+                )
+                .map(|done| done.map(drop))
+                .boxed(),
+        );
         steps.push(
             self.client
                 .execute_raw(
@@ -416,6 +441,10 @@ impl Applier {
         for item in work {
             self.write_table(item, batch.through.position).await?;
         }
+        let trail = trail_parameters(batch);
+        let trail = trail.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync));
+        let appended = self.client.execute_raw(&self.append, trail).await;
+        appended.map_err(Error::query("write the trail"))?;
         let limits = self.limits;
         let group = self.open.as_mut().expect("the group was opened above");
         group.changes += batch.changes;

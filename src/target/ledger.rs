@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use super::Error;
 use super::apply::Standing;
-use super::chunks;
+use super::{chunks, trail};
 use crate::change::{Anchor, Lineage, Place, Position, TableId};
 use crate::failpoint;
 
@@ -20,11 +20,12 @@ use crate::failpoint;
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// What makes each format out of the one before. None is ever changed once it was released.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002_adopted_tables.sql"),
     include_str!("schema/0003_verifications.sql"),
     include_str!("schema/0004_running_checksum.sql"),
+    include_str!("schema/0005_guard.sql"),
 ];
 
 /// Puts a row into quarantine; the newest reason wins.
@@ -391,8 +392,8 @@ pub async fn begin_at(
             ],
         )
         .await
-        .map(drop)
-        .map_err(Error::query("write the first position"))
+        .map_err(Error::query("write the first position"))?;
+    trail::begin_at(client, anchor).await
 }
 
 /// Writes down which tables the copy left rows of in quarantine.

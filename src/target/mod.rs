@@ -26,6 +26,7 @@ pub mod parity;
 pub mod private;
 pub mod proof;
 pub mod tls;
+pub mod trail;
 pub mod verifications;
 mod view;
 
