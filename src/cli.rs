@@ -63,6 +63,9 @@ pub enum Command {
     Repair(RepairArgs),
     /// Say what the comparisons of the last days came to; asks only the target.
     Report(ReportArgs),
+    /// Say what happened to the file, row by row, and put back what it lost, or have PostgreSQL
+    /// follow it.
+    Guard(GuardArgs),
     /// Watch it work: a small database, a writer, a private PostgreSQL, a comparison at the end.
     Demo(DemoArgs),
     /// The demo's writer.
@@ -359,6 +362,50 @@ pub enum ReportFormat {
     Html,
     /// One line of ASCII for the subject of a mail.
     Subject,
+}
+
+/// Arguments of `guard`.
+#[derive(Debug, Args)]
+#[command(after_help = "Without --yes nothing is changed. Exit codes: 0 the file is the one that \
+    PostgreSQL was fed from, or what was chosen is done and both sides are equal · 1 something is \
+    in the way, and nothing was changed · 2 wrong usage · 3 could not find out · 4 the file is not \
+    the file any more, and somebody must choose. docs/guard.md explains it.")]
+pub struct GuardArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Put what PostgreSQL has and the file has lost into the file, after a backup of the file.
+    /// Better with the application stopped: nobody else can write to the file meanwhile.
+    #[arg(long, conflicts_with = "accept")]
+    pub restore: bool,
+    /// The file is right: PostgreSQL follows it. What PostgreSQL loses is kept in lite2pg.archive.
+    #[arg(long)]
+    pub accept: bool,
+    /// Do it.
+    #[arg(long)]
+    pub yes: bool,
+    /// Which row is right where both sides were written to, or nobody can tell.
+    #[arg(long, value_enum, default_value_t = crate::guard::OnConflict::Stop)]
+    pub on_conflict: crate::guard::OnConflict,
+    /// Where the backup of the file goes [default: beside it].
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// Also write what differs as SQL for SQLite, to read, change and run. It holds the
+    /// application's values.
+    #[arg(long, value_name = "FILE")]
+    pub sql: Option<PathBuf>,
+    /// Read no more rows of the file than this in a second.
+    #[arg(long, value_name = "N")]
+    pub rows_per_second: Option<std::num::NonZeroU32>,
+    /// List every row that differs, not only the first 100.
+    #[arg(long)]
+    pub all: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `demo`.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::assess::outcome::Verdict;
 use crate::cli::{
-    AssessArgs, Cli, Command, LogFormat, PaceArgs, QuarantineArgs, RepairArgs, ReportArgs,
-    ReportFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
+    AssessArgs, Cli, Command, GuardArgs, LogFormat, PaceArgs, QuarantineArgs, RepairArgs,
+    ReportArgs, ReportFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
@@ -17,9 +17,10 @@ use crate::overrides::{Mode, Overrides};
 use crate::source::thread::SourceThread;
 use crate::source::{Source, triggers};
 use crate::target::conninfo::{self, ConnInfo};
+use crate::target::decisions::Choice;
 use crate::target::private::{self, PrivateCluster, ROLE};
 use crate::target::{self, connect, ledger};
-use crate::{assess, demo, quarantine, report, status, terminal, verify};
+use crate::{assess, demo, guard, quarantine, report, status, terminal, verify};
 
 /// Connections are closed and the private PostgreSQL stopped before this returns.
 pub async fn execute(cli: Cli) -> Result<Exit, Report> {
@@ -36,6 +37,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
         Command::Verify(args) => compare(&file, args).await,
         Command::Repair(args) => repair(&file, args).await,
         Command::Report(args) => show_report(&file, args).await,
+        Command::Guard(args) => guard(&file, args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::DemoWriter(args) => demo::writer::write(&args),
     }
@@ -360,6 +362,47 @@ async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {
         print(&report::repaired(&repaired))?;
     }
     Ok(exit_of(repaired.after.verdict))
+}
+
+async fn guard(file: &File, args: GuardArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
+    if let Some(wanted) = &args.sql {
+        refuse_database(wanted, &path)?;
+    }
+    let overrides = file.overrides(false)?;
+    let (config, cluster) = existing(file, &args.target, path, overrides).await?;
+    let choice = match (args.restore, args.accept) {
+        (true, _) => Some(Choice::Restore),
+        (_, true) => Some(Choice::Accept),
+        _ => None,
+    };
+    let options = guard::Options {
+        choice,
+        is_sure: args.yes,
+        on_conflict: args.on_conflict,
+        backup_dir: args.backup_dir,
+        lists_all: args.all,
+        sql: args.sql,
+        rows_per_second: args.rows_per_second,
+    };
+    let outcome = guard::guard(&config, &options).await;
+    release(cluster).await?;
+    let account = outcome?;
+    if args.json {
+        print_json(&account)?;
+    } else {
+        print(&report::guard(&account))?;
+    }
+    use guard::account::State;
+    Ok(match account.state {
+        State::Sound => Exit::Yes,
+        State::Broken => Exit::Lineage,
+        State::Blocked => Exit::No,
+        State::Restored | State::Accepted => {
+            let verified = account.done.and_then(|done| done.verified);
+            verified.map_or(Exit::Unknown, exit_of)
+        }
+    })
 }
 
 /// The subject of a mail has its line even where there is nothing to report on: whoever gets no

@@ -178,9 +178,9 @@ fn in_the_way(finding: &crate::adopt::Finding) -> String {
 impl From<source::Error> for Report {
     fn from(error: source::Error) -> Self {
         use source::Error::{
-            Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem, NewerFormat,
-            NotADatabase, NotAFile, NotInstalled, Outgrown, ReadOnly, Schema, SchemaChanged,
-            Sqlite, TriggerRefused, Unreadable,
+            BackupUnsound, Busy, HardLinked, Hidden, Lineage, Missing, NetworkFileSystem,
+            NewerFormat, NotADatabase, NotAFile, NotInstalled, Outgrown, ReadOnly, Schema,
+            SchemaChanged, Sqlite, TriggerRefused, Unreadable, Unwritable,
         };
         let (exit, hint) = match &error {
             source::Error::NotReadOnly { .. } => {
@@ -227,6 +227,17 @@ impl From<source::Error> for Report {
                 Exit::No,
                 "Nothing was installed. Please report the table's CREATE statement.".to_owned(),
             ),
+            Unwritable { .. } => (
+                Exit::Usage,
+                "Nothing was changed. Name a directory that can be written with --backup-dir."
+                    .to_owned(),
+            ),
+            BackupUnsound { .. } => (
+                Exit::Unknown,
+                "Nothing was changed. `sqlite3 FILE 'pragma integrity_check'` tells more about \
+                 the file."
+                    .to_owned(),
+            ),
             SchemaChanged => (
                 Exit::Unknown,
                 "The application changed its tables, or vacuumed, meanwhile. Run it again."
@@ -242,12 +253,38 @@ impl From<source::Error> for Report {
     }
 }
 
-/// What happened, and the choices.
-fn lineage_stop(broken: &source::Broken) -> Report {
+impl From<crate::guard::Error> for Report {
+    fn from(error: crate::guard::Error) -> Self {
+        use crate::guard::Error::{Copying, Daemon, Export, NoFile, Spool, Verify};
+        let hint = match error {
+            Daemon(error) => return error.into(),
+            Verify(error) => return error.into(),
+            Spool(_) => "Is there room where temporary files go (TMPDIR)?",
+            Export { .. } => "Name a file that is not there yet, in a directory you may write to.",
+            Copying => {
+                "Nothing can be restored from it. Put the right file back, or feed a new, empty \
+                 target from this one: `lite2pg uninstall --source FILE`, then `lite2pg run`."
+            }
+            NoFile { .. } => {
+                "Put a copy of the database there, however old, or let the application make an \
+                 empty one; then run this again."
+            }
+        };
+        let exit = match error {
+            Export { .. } => Exit::Usage,
+            NoFile { .. } | Copying => Exit::No,
+            _ => Exit::Unknown,
+        };
+        Self::of(exit, &error, Some(hint.to_owned()))
+    }
+}
+
+/// What a broken lineage means, for people.
+pub(crate) fn meaning(broken: &source::Broken) -> &'static str {
     use source::Broken::{
         AnchorGone, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage, WentBack,
     };
-    let what_it_means = match broken {
+    match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
         Gone { .. } => "The file was removed, or something else was put in its place.",
         Mixed => {
@@ -267,15 +304,18 @@ fn lineage_stop(broken: &source::Broken) -> Report {
             "The target is older than what the changelog still holds, or someone deleted entries."
         }
         Gap { .. } => "Someone deleted entries from the changelog.",
-    };
+    }
+}
+
+/// What happened, and the choices.
+fn lineage_stop(broken: &source::Broken) -> Report {
     Report {
         exit: Exit::Lineage,
         message: format!("lineage stop: {broken}"),
-        causes: vec![what_it_means.to_owned()],
+        causes: vec![meaning(broken).to_owned()],
         hint: Some(
-            "Nothing was applied; PostgreSQL is as it was. Either put the right file back and run \
-             lite2pg again, or, if this file is the one to keep, feed a new, empty target from it: \
-             `lite2pg uninstall --source FILE`, then `lite2pg run --source FILE --target URL`."
+            "Nothing was applied; PostgreSQL is as it was. `lite2pg guard` shows what the file \
+             lost and gained, and the ways on."
                 .to_owned(),
         ),
     }

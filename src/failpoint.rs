@@ -85,6 +85,14 @@ failpoints! {
     PRUNE_COMMITTED = "prune-committed";
     /// A comparison has noted a chunk.
     VERIFY_CHUNK_NOTED = "verify-chunk-noted";
+    /// A decision is written down; nothing of it has been carried out.
+    GUARD_DECIDED = "guard-decided";
+    /// All rows are in the file, uncommitted.
+    GUARD_BEFORE_FILE_COMMIT = "guard-before-file-commit";
+    /// The file has been changed; the target does not know.
+    GUARD_FILE_COMMITTED = "guard-file-committed";
+    /// The target stands where the file is.
+    GUARD_FINISHED = "guard-finished";
     /// Everything of ours is dropped, uncommitted.
     UNINSTALL_BEFORE_COMMIT = "uninstall-before-commit";
 }

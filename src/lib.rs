@@ -28,6 +28,7 @@ pub mod demo;
 pub mod error;
 pub mod failpoint;
 pub mod grammar;
+pub mod guard;
 pub mod history;
 pub mod mapping;
 pub mod overrides;

@@ -11,6 +11,7 @@
 
 pub mod blueprint;
 pub mod copy;
+pub(crate) mod decide;
 pub mod finalise;
 pub mod lag;
 pub mod prepare;
@@ -28,6 +29,7 @@ use crate::source::Traces;
 use crate::source::thread::SourceThread;
 use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
+use crate::target::{connect, decisions, ledger};
 use crate::{source, target};
 
 /// What a run is told.
@@ -243,6 +245,9 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 {
                     run.free_application().await;
                 }
+                if let Error::Source(source::Error::Lineage(broken)) = &error {
+                    run.note_stop(broken).await;
+                }
                 return Err(error);
             }
         };
@@ -342,6 +347,23 @@ impl Run {
                 error = %crate::error::chain(&error),
                 "triggers without a changelog may be left; writes of the application then fail"
             ),
+        }
+    }
+
+    /// Writes the stop down where `status` and `guard` find it. The run ends for its own reason,
+    /// whether or not that can be done.
+    async fn note_stop(&self, broken: &source::Broken) {
+        let noted = async {
+            let connected = connect::connect(&self.config.target, "lite2pg guard").await;
+            let (client, _) = connected.map_err(target::Error::from)?;
+            let Some(stored) = ledger::position(&client).await? else { return Ok(()) };
+            let position = Some(stored.standing.applied.position);
+            let message = broken.to_string();
+            decisions::note_stop(&client, broken.kind(), position, &message).await.map(drop)
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(error = %crate::error::chain(&error),
+                "the stop could not be written down on the target");
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::blueprint::{ADOPTED, Blueprint, LOSSY};
-use super::{Error, Run};
+use super::{Error, Run, decide};
 use crate::change::{Anchor, Lineage, Place, TableId};
 use crate::mapping::Mapping;
 use crate::source::changelog::Plan;
@@ -22,6 +22,7 @@ use crate::target::alter::{self, Change};
 use crate::target::attend::Attendant;
 use crate::target::build::{How, Work};
 use crate::target::ddl::{Ddl, Note};
+use crate::target::decisions;
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
 
@@ -59,6 +60,10 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let attendant = Attendant::of(&client, &run.config.target).await?;
     let (stored, known) = attendant.attend(look_at_target(run, &client)).await?;
     run.former = Some(attendant.clone());
+    let stored = match stored {
+        Some(stored) => Some(decide::go_on(&run.source, &client, stored).await?),
+        None => None,
+    };
     let place = stored.as_ref().map(Stored::place);
     if let Some(place) = place.clone() {
         run.source.run(move |source| source.prove(&place)).await?;
@@ -108,6 +113,9 @@ async fn take(
     build::keep_out_of_the_way(client, &run.config.target_schema).await?;
     let stored = ledger::position(client).await?.ok_or_else(|| gone("the position row is gone"))?;
     ledger::note_source(client, epoch, now).await?;
+    if 0 < decisions::close_stops(client, "the right file is back", "lite2pg").await? {
+        tracing::info!("the file is the one that the target was fed from again; going on");
+    }
     Ok((epoch, stored))
 }
 

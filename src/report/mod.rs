@@ -13,6 +13,7 @@ macro_rules! add {
 }
 
 mod adoption;
+mod guard;
 mod history;
 mod html;
 mod page;
@@ -22,6 +23,7 @@ mod verify;
 use std::fmt::Write as _;
 
 pub use adoption::adoption;
+pub use guard::guard;
 pub use history::{
     markdown as history_markdown, subject as history_subject, subject_of_failure,
     terminal as history_terminal,

@@ -18,7 +18,7 @@ use crate::value::{Answer, Owned, Storage};
 /// Rows of one table, read at one moment.
 #[derive(Debug)]
 pub struct RowsRead {
-    /// The head of the changelog at that moment.
+    /// The head of the changelog at that moment; 0 where no lineage was proven.
     pub read_at: Position,
     /// In the order of the keys: the values of the mapping's columns; `None` for no such row. Of
     /// the first keys only, where the rows are large or the time was short.
@@ -95,11 +95,12 @@ impl Source {
     /// Reads the rows that these keys name, with all values as SQLite holds them: at least the
     /// first, and as many as memory should hold and the hold time allows.
     ///
-    /// Fails with [`Error::SchemaChanged`] if the schema is not the accepted one.
+    /// With a `place`, the lineage is proven before. Fails with [`Error::SchemaChanged`] if the
+    /// schema is not the accepted one.
     pub fn rows(
         &mut self,
         plan: &Plan,
-        place: &Place,
+        place: Option<&Place>,
         table: usize,
         keys: &[Vec<Owned>],
     ) -> Result<RowsRead, Error> {
@@ -110,7 +111,10 @@ impl Source {
         let mapping = &plan.mappings[table];
         self.reading(|conn| {
             let begun = Instant::now();
-            let head = changelog::prove(conn, &place.lineage, place.anchor)?;
+            let read_at = match place {
+                Some(place) => changelog::prove(conn, &place.lineage, place.anchor)?.position,
+                None => Position::default(),
+            };
             if Some(changelog::schema_version(conn)?) != accepted {
                 return Err(Error::SchemaChanged);
             }
@@ -135,7 +139,7 @@ impl Source {
                 bytes += values.iter().flatten().map(size).sum::<usize>();
                 rows.push(values);
             }
-            Ok(RowsRead { read_at: head.position, rows })
+            Ok(RowsRead { read_at, rows })
         })
     }
 

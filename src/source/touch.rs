@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::TransactionBehavior;
 
-use super::{Error, Source, changelog};
+use super::{Error, Source, changelog, rewrite};
 use crate::change::{Place, TableId};
 use crate::value::Owned;
 
@@ -54,16 +54,7 @@ impl Source {
             let begun = Instant::now();
             changelog::prove(&transaction, &place.lineage, place.anchor)?;
             while let Some((key, after)) = rest.split_first() {
-                let columns: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
-                let values: Vec<String> = (2..=key.len() + 1).map(|n| format!("?{n}")).collect();
-                let mut statement = transaction
-                    .prepare_cached(&format!(
-                        "insert into _lite2pg_changelog (tbl, op, at, token, {})
-                         values (?1, 'touch', julianday('now'), random(), {})",
-                        columns.join(", "),
-                        values.join(", ")
-                    ))
-                    .map_err(Error::sqlite(doing))?;
+                let mut statement = rewrite::touching(&transaction, key.len())?;
                 statement.raw_bind_parameter(1, table.0).map_err(Error::sqlite(doing))?;
                 changelog::bind_from(&mut statement, 2, key)?;
                 statement.raw_execute().map_err(Error::sqlite(doing))?;

@@ -155,6 +155,13 @@ fn install_in_one_transaction(
     Ok(Installed { lineage, tables, renewed, is_first })
 }
 
+impl Source {
+    /// Whether every table has its triggers as it should, so that no write goes unseen.
+    pub fn is_captured(&mut self, catalog: &Catalog) -> Result<bool, Error> {
+        self.reading(|conn| Ok(standing(conn, catalog)?.is_some()))
+    }
+}
+
 /// What stands already, if it is all that is wanted; looked at without a write lock, because the
 /// usual restart has nothing to install.
 fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, Error> {
@@ -223,7 +230,7 @@ fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
 }
 
 /// The numbers given to tables so far.
-fn numbered(conn: &Connection) -> Result<Vec<(TableId, String)>, Error> {
+pub(super) fn numbered(conn: &Connection) -> Result<Vec<(TableId, String)>, Error> {
     let doing = "read the captured tables";
     let mut statement = conn
         .prepare("select id, name from _lite2pg_tables order by id")
@@ -243,7 +250,7 @@ fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String,
     for table in &catalog.tables {
         if tables.contains_key(&table.name) {
             conn.execute(
-                "update _lite2pg_tables set named_by = ?2 where name = ?1 and named_by <> ?2",
+                "update _lite2pg_tables set named_by = ?2 where name = ?1 and named_by is not ?2",
                 [table.name.as_str(), named_by(table)],
             )
             .map_err(Error::sqlite(doing))?;
@@ -269,6 +276,42 @@ fn renumber(conn: &Connection, table: &str) -> Result<TableId, Error> {
         |row| row.get(0).map(TableId),
     )
     .map_err(Error::sqlite("number a table anew"))
+}
+
+/// Installs what is missing under the numbers that the target knows the tables by, and gives the
+/// file this lineage, within the caller's transaction. No table counts as unseen afterwards: the
+/// caller has compared every row under the same lock.
+pub(super) fn take_over(
+    conn: &Connection,
+    catalog: &Catalog,
+    known: &[(TableId, String)],
+    lineage: &Lineage,
+) -> Result<(), Error> {
+    let doing = "take over the changelog";
+    if self::lineage(conn)?.is_none() {
+        // What is left of one that somebody took apart.
+        drop_ours(conn, doing)?;
+    }
+    ensure_tables(conn, catalog)?;
+    conn.execute_batch("delete from _lite2pg_tables").map_err(Error::sqlite(doing))?;
+    for (id, name) in known {
+        conn.execute("insert into _lite2pg_tables (id, name) values (?1, ?2)", (id.0, name))
+            .map_err(Error::sqlite(doing))?;
+    }
+    let mut tables = number_tables(conn, catalog)?;
+    conn.execute("update _lite2pg_tables set named_by = 'columns' where named_by is null", [])
+        .map_err(Error::sqlite(doing))?;
+    for trigger in stray(conn, catalog)? {
+        conn.execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
+            .map_err(Error::sqlite(doing))?;
+    }
+    renew_outdated(conn, catalog, &mut tables, &|_| false)?;
+    conn.execute(
+        "update _lite2pg_meta set source_id = ?1, generation = ?2 where id = 1",
+        (&lineage.source_id, lineage.generation),
+    )
+    .map(drop)
+    .map_err(Error::sqlite(doing))
 }
 
 /// Whether a table's rows are named by columns or by a rowid that is not a column.
@@ -455,10 +498,19 @@ fn uninstall_in_one_transaction(conn: &mut Connection) -> Result<usize, Error> {
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite(doing))?;
-    let ours: Vec<(String, String)> = transaction
+    let gone = drop_ours(&transaction, doing)?;
+    failpoint::hit(failpoint::UNINSTALL_BEFORE_COMMIT);
+    transaction.commit().map_err(Error::sqlite(doing))?;
+    Ok(gone)
+}
+
+/// Drops every trigger, table and view that bears our name, in the caller's transaction; returns
+/// how many.
+fn drop_ours(conn: &Connection, doing: &'static str) -> Result<usize, Error> {
+    let ours: Vec<(String, String)> = conn
         .prepare(
             "select type, name from sqlite_schema
-              where type in ('trigger', 'table') and substr(name, 1, 9) = ?1
+              where type in ('trigger', 'table', 'view') and substr(name, 1, 9) = ?1
               order by type = 'table', name",
         )
         .and_then(|mut statement| {
@@ -466,12 +518,9 @@ fn uninstall_in_one_transaction(conn: &mut Connection) -> Result<usize, Error> {
         })
         .map_err(Error::sqlite(doing))?;
     for (kind, name) in &ours {
-        transaction
-            .execute_batch(&format!("drop {kind} {}", Ident::new(name)))
+        conn.execute_batch(&format!("drop {kind} {}", Ident::new(name)))
             .map_err(Error::sqlite(doing))?;
     }
-    failpoint::hit(failpoint::UNINSTALL_BEFORE_COMMIT);
-    transaction.commit().map_err(Error::sqlite(doing))?;
     Ok(ours.len())
 }
 

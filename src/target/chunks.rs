@@ -293,6 +293,14 @@ pub async fn forget(client: &Client, table: TableId) -> Result<(), Error> {
         .map_err(Error::query("forget the chunks of a table"))
 }
 
+/// Forgets the chunks of all tables.
+pub async fn forget_all(client: &Client) -> Result<(), Error> {
+    client
+        .batch_execute("delete from lite2pg.chunks; delete from lite2pg.passes")
+        .await
+        .map_err(Error::query("forget the chunks of all tables"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

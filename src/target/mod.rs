@@ -9,6 +9,7 @@
 mod adopted;
 pub mod alter;
 pub mod apply;
+pub mod archive;
 pub mod attend;
 pub mod build;
 pub mod catalog;
@@ -18,6 +19,7 @@ pub mod connect;
 pub mod conninfo;
 pub mod copy;
 pub mod ddl;
+pub mod decisions;
 pub mod explain;
 pub mod expr;
 pub mod history;

@@ -37,8 +37,20 @@ pub struct StretchDigest {
 pub struct RowsFound {
     /// Where the target stood.
     pub standing: Standing,
-    /// By key: the fields of the mapping's columns as PostgreSQL sends them.
-    pub rows: Vec<(KeyImage, Vec<Option<Vec<u8>>>)>,
+    /// Those that are there.
+    pub rows: Vec<FoundRow>,
+}
+
+/// A row of the target.
+#[derive(Debug)]
+pub struct FoundRow {
+    /// What names it.
+    pub key: KeyImage,
+    /// The mapping's columns as PostgreSQL sends them.
+    pub fields: Vec<Option<Vec<u8>>>,
+    /// The transaction that wrote it: `xmin`, which wraps around
+    /// (<https://www.postgresql.org/docs/current/ddl-system-columns.html>).
+    pub xmin: u32,
 }
 
 impl Stretch<'_> {
@@ -213,7 +225,7 @@ impl Finder {
         let columns: Vec<String> =
             columns.map(|column| format!("t.{}", Ident::new(&column.target))).collect();
         let sql = format!(
-            "select p.applied, p.token, p.read_through, {} is not null, {}, {}
+            "select p.applied, p.token, p.read_through, {} is not null, t.xmin::text::bigint, {}, {}
                from lite2pg.position p
                left join ({} t join {list} on {condition}) on true
               where p.id = 1",
@@ -233,7 +245,7 @@ impl Finder {
         mapping: &Mapping,
         keys: &[&KeyImage],
     ) -> Result<RowsFound, Error> {
-        const BEFORE: usize = 4;
+        const BEFORE: usize = 5;
         let arrays: Vec<Raw> = key_arrays(mapping, keys);
         let found = client.query_raw(&self.statement, as_parameters(&arrays));
         let found = found.await.map_err(Error::query(READ))?;
@@ -245,9 +257,10 @@ impl Finder {
             applied: Anchor { position: Position(first.get(0)), token: first.get(1) },
             read_through: Position(first.get(2)),
         };
-        let rows = found.iter().filter(|row| row.get(3)).map(|row| {
-            let fields = (0..self.width).map(|at| row.get::<_, Field>(BEFORE + at).0).collect();
-            (raw_key(row, BEFORE + self.width), fields)
+        let rows = found.iter().filter(|row| row.get(3)).map(|row| FoundRow {
+            key: raw_key(row, BEFORE + self.width),
+            fields: (0..self.width).map(|at| row.get::<_, Field>(BEFORE + at).0).collect(),
+            xmin: u32::try_from(row.get::<_, i64>(4)).unwrap_or(0),
         });
         Ok(RowsFound { standing, rows: rows.collect() })
     }

@@ -8,7 +8,7 @@
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::change::{Anchor, mark};
+use crate::change::{Anchor, Mark, Position, mark};
 
 /// Appends the tokens of entries $1 to $2. If they are there another sidecar has applied them, and
 /// the position will not move.
@@ -65,4 +65,59 @@ pub async fn compact(client: &Client) -> Result<(), Error> {
         ))
         .await
         .map_err(Error::query("merge the trail"))
+}
+
+/// How far back the trail reaches, and to where; `None` if there is none.
+pub async fn span(client: &Client) -> Result<Option<(Position, Position)>, Error> {
+    client
+        .query_one("select min(first), max(last) from lite2pg.trail", &[])
+        .await
+        .map(|row| Some((Position(row.get::<_, Option<i64>>(0)?), Position(row.get(1)))))
+        .map_err(Error::query("look at the trail"))
+}
+
+/// The mark of an entry; `None` where the trail has none.
+pub async fn mark_of(client: &Client, position: Position) -> Result<Option<Mark>, Error> {
+    let row = client
+        .query_opt(
+            "select substring(tokens from 1 + 4 * ($1 - first)::integer for 4)
+               from (select * from lite2pg.trail where first <= $1 order by first desc limit 1) t
+              where $1 <= last",
+            &[&position.0],
+        )
+        .await
+        .map_err(Error::query("read the trail"))?;
+    Ok(row.and_then(|row| row.get::<_, &[u8]>(0).try_into().ok()))
+}
+
+/// Which transaction of the target applied an entry, and when.
+#[derive(Clone, Debug)]
+pub struct AppliedBy {
+    /// Its number; of merged rows the least, so that what it says is newer may be a little older.
+    /// `None` for a number that this server has not given yet: the target comes from another one.
+    pub xid: Option<u32>,
+    /// When, in UTC.
+    pub at: String,
+}
+
+/// Who applied the entry at `position`; `None` where the trail does not reach.
+pub async fn applied_by(client: &Client, position: Position) -> Result<Option<AppliedBy>, Error> {
+    let row = client
+        .query_opt(
+            &format!(
+                "select xid & x'ffffffff'::bigint, {},
+                        xid < txid_snapshot_xmax(txid_current_snapshot())
+                   from (select * from lite2pg.trail
+                          where first <= $1 order by first desc limit 1) t
+                  where $1 <= last",
+                super::in_utc("applied_at")
+            ),
+            &[&position.0],
+        )
+        .await
+        .map_err(Error::query("read the trail"))?;
+    Ok(row.map(|row| AppliedBy {
+        xid: row.get::<_, bool>(2).then(|| u32::try_from(row.get::<_, i64>(0)).unwrap_or(0)),
+        at: row.get(1),
+    }))
 }

@@ -25,6 +25,7 @@ mod parts;
 pub mod repair;
 mod settle;
 pub mod soundness;
+pub mod still;
 mod stretches;
 mod sum;
 mod touched;
@@ -38,6 +39,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
+
+pub(crate) use self::order::name_of;
 
 use self::due::{Touched, Wants};
 use self::verdict::{Drift, LeftOut, Outcome, ScopeWord, TableVerdict, Verdict, VerdictPosition};
@@ -205,6 +208,8 @@ struct Sides {
     rows_read: AtomicU64,
     /// Counts the comparisons of this target: samples are others each time.
     number: i64,
+    /// Set where neither side moves and their positions do not compare.
+    still: Option<still::Sink>,
 }
 
 impl Sides {
@@ -354,6 +359,7 @@ async fn both_sides(
         begun,
         rows_read: AtomicU64::new(0),
         number,
+        still: None,
     };
     Ok((sides, stored, left_out))
 }

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::order::{Key, name_of};
+use super::still::Found;
 use super::verdict::{Drift, DriftKind, DriftValue, TableVerdict};
 use super::{Error, LISTED_MAX, Sides, image};
 use crate::batch::{KeyImage, encode_key, key_json};
 use crate::change::Position;
+use crate::mapping::Mapping;
+use crate::target::apply::Standing;
 use crate::target::ledger;
-use crate::target::proof::{self, Finder};
+use crate::target::proof::{self, Finder, FoundRow};
 use crate::value::{Owned, Storage};
 
 /// Rows that are asked for at a time. The read transaction on the source may end before that.
@@ -45,7 +48,8 @@ enum Finding {
     Equal,
     Quarantined,
     InFlight,
-    Drift(Box<Drift>),
+    /// And the transaction of the target that wrote its row, if it has one.
+    Drift(Box<Drift>, Option<u32>),
 }
 
 /// A row of the source, and what can be said of it.
@@ -73,7 +77,7 @@ impl Findings {
             let findings = round(sides, table, finder, &rest[..rest.len().min(KEYS_MAX)]).await?;
             let (settled, after) = rest.split_at(findings.len());
             for (key, finding) in settled.iter().zip(findings) {
-                if matches!(finding, Finding::InFlight | Finding::Drift(_)) {
+                if matches!(finding, Finding::InFlight | Finding::Drift(..)) {
                     unsettled.push(key.clone());
                 }
                 self.take(sides, key, finding, counts);
@@ -100,7 +104,7 @@ impl Findings {
             columns: Vec::new(),
             values: Vec::new(),
         };
-        self.take(sides, &Key::new(), Finding::Drift(Box::new(drift)), counts);
+        self.take(sides, &Key::new(), Finding::Drift(Box::new(drift), None), counts);
     }
 
     fn take(&mut self, sides: &Sides, key: &Key, finding: Finding, counts: &mut TableVerdict) {
@@ -108,13 +112,15 @@ impl Findings {
             // Quarantine has a count of its own.
             Finding::Equal | Finding::Quarantined => {}
             Finding::InFlight => self.in_flight.push(key.clone()),
-            Finding::Drift(drift) => {
+            Finding::Drift(drift, written_by) => {
                 match drift.kind {
                     DriftKind::Missing => counts.missing += 1,
                     DriftKind::Extra => counts.extra += 1,
                     DriftKind::Mismatched => counts.mismatched += 1,
                 }
-                if sides.scope.lists_all || self.drift.len() < LISTED_MAX {
+                if let Some(still) = &sides.still {
+                    still.see(Found { drift: *drift, written_by });
+                } else if sides.scope.lists_all || self.drift.len() < LISTED_MAX {
                     self.drift.push(*drift);
                 }
             }
@@ -156,8 +162,10 @@ async fn round(
 ) -> Result<Vec<Finding>, Error> {
     let mapping = sides.mapping(table);
     let stored = ledger::position(&sides.client).await?.ok_or(Error::NothingThere)?;
-    let (plan, place, wanted) = (sides.plan.clone(), stored.place(), keys.to_vec());
-    let read = sides.source.run(move |source| source.rows(&plan, &place, table, &wanted)).await?;
+    let (plan, wanted) = (sides.plan.clone(), keys.to_vec());
+    let place = sides.still.is_none().then(|| stored.place());
+    let read =
+        sides.source.run(move |source| source.rows(&plan, place.as_ref(), table, &wanted)).await?;
     let rows: Vec<Read> = keys
         .iter()
         .zip(read.rows)
@@ -169,16 +177,13 @@ async fn round(
         .collect();
     let images: Vec<&KeyImage> = rows.iter().filter_map(|row| row.image.as_ref()).collect();
     let found = finder.rows(&sides.by_index, mapping, &images).await?;
-    let on_target: HashMap<&KeyImage, &Vec<Option<Vec<u8>>>> =
-        found.rows.iter().map(|(key, fields)| (key, fields)).collect();
+    let on_target: HashMap<&KeyImage, &FoundRow> =
+        found.rows.iter().map(|row| (&row.key, row)).collect();
 
-    let standing = found.standing;
-    let (applied, read_through) = (standing.applied.position, standing.read_through);
-    let (after, up_to) = (read.read_at.min(applied), read.read_at.max(read_through));
-    let (id, width) = (mapping.id, mapping.key.len());
-    let touched = sides.source.run(move |source| source.touched(id, width, after, up_to)).await?;
-    let touched: Option<HashSet<String>> =
-        touched.map(|keys| keys.iter().map(|key| name_of(key)).collect());
+    let touched = match &sides.still {
+        Some(_) => Some(HashSet::new()),
+        None => touched_between(sides, mapping, read.read_at, found.standing).await?,
+    };
     let on_target = |row: &Read| row.image.as_ref().and_then(|image| on_target.get(image).copied());
     let missing = rows.iter().filter(|row| row.values.is_some() && on_target(row).is_none());
     let missing: Vec<serde_json::Value> = missing.map(|row| row.json.clone()).collect();
@@ -202,6 +207,20 @@ async fn round(
     Ok(findings.collect())
 }
 
+/// The names of the rows that may have changed between the two readings; `None` if nobody can tell.
+async fn touched_between(
+    sides: &Sides,
+    mapping: &Mapping,
+    read_at: Position,
+    standing: Standing,
+) -> Result<Option<HashSet<String>>, Error> {
+    let (applied, read_through) = (standing.applied.position, standing.read_through);
+    let (after, up_to) = (read_at.min(applied), read_at.max(read_through));
+    let (id, width) = (mapping.id, mapping.key.len());
+    let touched = sides.source.run(move |source| source.touched(id, width, after, up_to)).await?;
+    Ok(touched.map(|keys| keys.iter().map(|key| name_of(key)).collect()))
+}
+
 /// Waits until replay has passed `position`, for as long as somebody replays; not for long.
 pub(super) async fn await_applied(client: &Client, position: Position) -> Result<(), Error> {
     let begun = Instant::now();
@@ -221,25 +240,26 @@ fn compare(
     sides: &Sides,
     table: usize,
     row: &Read,
-    target: Option<&Vec<Option<Vec<u8>>>>,
+    target: Option<&FoundRow>,
     is_aside: bool,
 ) -> Finding {
     let mapping = sides.mapping(table);
     let drift = |kind, columns: Vec<usize>| {
         let names = columns.iter().map(|at| mapping.source_name(&mapping.columns[*at]).to_owned());
         let values = match (sides.scope.shows_values, &row.values, target) {
-            (true, Some(held), Some(fields)) => {
-                columns.iter().map(|at| shown(mapping, *at, held, fields)).collect()
+            (true, Some(held), Some(found)) => {
+                columns.iter().map(|at| shown(mapping, *at, held, &found.fields)).collect()
             }
             _ => Vec::new(),
         };
-        Finding::Drift(Box::new(Drift {
+        let drift = Drift {
             table: mapping.table.name.clone(),
             key: row.json.clone(),
             kind,
             columns: names.collect(),
             values,
-        }))
+        };
+        Finding::Drift(Box::new(drift), target.map(|found| found.xmin))
     };
     match (&row.values, target) {
         (None, None) => Finding::Equal,
@@ -247,8 +267,8 @@ fn compare(
         (Some(_), None) if is_aside => Finding::Quarantined,
         // What cannot be held and is not set aside was lost without a word.
         (Some(_), None) => drift(DriftKind::Missing, Vec::new()),
-        (Some(values), Some(fields)) => {
-            let columns = image::differing(mapping, values, fields);
+        (Some(values), Some(found)) => {
+            let columns = image::differing(mapping, values, &found.fields);
             match columns.is_empty() {
                 true => Finding::Equal,
                 false => drift(DriftKind::Mismatched, columns),
@@ -257,12 +277,7 @@ fn compare(
     }
 }
 
-fn shown(
-    mapping: &crate::mapping::Mapping,
-    at: usize,
-    held: &[Owned],
-    fields: &[Option<Vec<u8>>],
-) -> DriftValue {
+fn shown(mapping: &Mapping, at: usize, held: &[Owned], fields: &[Option<Vec<u8>>]) -> DriftValue {
     let column = &mapping.columns[at];
     let home = column.pg.decode(column.affinity, fields[at].as_deref());
     let json = |value: Storage<'_>| match key_json(std::iter::once(value)) {

@@ -264,8 +264,14 @@ fn look_at_bank(target: &Target, audited: &Audited) {
 
 #[test]
 fn every_failpoint_belongs_to_a_test() {
-    // Comparisons die in checksum.rs.
-    let elsewhere = &[failpoint::VERIFY_CHUNK_NOTED];
+    // Comparisons die in checksum.rs, decisions on the file in guard.rs.
+    let elsewhere = &[
+        failpoint::VERIFY_CHUNK_NOTED,
+        failpoint::GUARD_DECIDED,
+        failpoint::GUARD_BEFORE_FILE_COMMIT,
+        failpoint::GUARD_FILE_COMMITTED,
+        failpoint::GUARD_FINISHED,
+    ];
     let mut here: Vec<&str> = [PREPARE, COPY, REPLAY, PRUNE, ALTER, UNINSTALL, elsewhere].concat();
     let mut all = failpoint::ALL.to_vec();
     here.sort_unstable();

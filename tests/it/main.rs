@@ -33,6 +33,7 @@ mod bad_input;
 mod checksum;
 mod corpus;
 mod elsewhere;
+mod guard;
 mod lineage;
 mod overrides;
 mod parity;
