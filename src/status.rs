@@ -43,9 +43,9 @@ pub struct Status {
     pub objects: Vec<ObjectCount>,
     /// What is not on the target as it is on the source, and why.
     pub notes: Vec<NoteStatus>,
-    /// The file carries the history that the target was fed from, so the positions compare.
+    /// Why the file is not the one that the target was fed from; then the positions do not compare.
     #[serde(skip)]
-    is_same_history: bool,
+    broken: Option<String>,
 }
 
 /// Something that is not on the target as it is on the source.
@@ -107,6 +107,32 @@ pub struct Incident {
     pub kind: String,
     /// In words.
     pub message: String,
+    /// The last good position.
+    pub position: Option<Position>,
+    /// When it was seen last, and how often.
+    pub last_at: String,
+    /// How often it was seen.
+    pub times: i64,
+    /// Nothing goes on before somebody has decided on it.
+    pub needs_decision: bool,
+    /// What was decided.
+    pub decision: Option<String>,
+    /// By whom.
+    pub decided_by: Option<String>,
+    /// When.
+    pub decided_at: Option<String>,
+}
+
+impl Incident {
+    fn render(&self) -> String {
+        let message = crate::error::printable(&self.message).replace('\n', "\u{fffd}");
+        let more = match (&self.decision, &self.decided_by, &self.decided_at) {
+            (Some(decision), Some(by), Some(at)) => format!("; {decision}, by {by} at {at}"),
+            _ if self.needs_decision => "; nobody has decided on it yet".to_owned(),
+            _ => String::new(),
+        };
+        format!("  incident {}: {message}{more}", self.at)
+    }
 }
 
 /// How many objects are in a state.
@@ -122,7 +148,7 @@ pub struct ObjectCount {
 
 /// Reads both sides.
 pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crate::daemon::Error> {
-    let has_ledger = ledger::exists(client).await?;
+    let has_ledger = ledger::is_readable(client).await?;
     let stored = if has_ledger { ledger::position(client).await? } else { None };
     let applied = stored.as_ref().map(|stored| stored.standing.applied.position);
     let (head, lineage, lag_ms) = source
@@ -136,9 +162,14 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
             Ok::<_, source::Error>((head, lineage, lag_ms))
         })
         .await?;
-    let is_same_history = stored.as_ref().is_some_and(|stored| {
-        Some(&stored.lineage) == lineage.as_ref() && applied <= head && head.is_some()
-    });
+    let broken = match stored.as_ref().map(ledger::Stored::place) {
+        Some(place) => match source.run(move |source| source.prove(&place)).await {
+            Ok(_) => None,
+            Err(source::Error::Lineage(broken)) => Some(broken),
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
+    };
     let mut status = Status {
         phase: stored.as_ref().map(|stored| stored.phase),
         consistent: stored.as_ref().is_some_and(|stored| stored.is_consistent),
@@ -153,7 +184,7 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
         fallback: Fallback { state: "CLOSED", reason: "not cut over" },
         incidents: Vec::new(),
         objects: Vec::new(),
-        is_same_history,
+        broken: broken.map(|broken| broken.to_string()),
         notes: Vec::new(),
     };
     if let Some(stored) = &stored {
@@ -192,8 +223,12 @@ async fn read_target(
     let incidents = client
         .query(
             &format!(
-                "select {}, kind, message from lite2pg.incidents order by id desc limit 20",
-                target::in_utc("at")
+                "select {}, kind, message, position, {}, times, needs_decision, decision,
+                        decided_by, {}
+                   from lite2pg.incidents order by id desc limit 20",
+                target::in_utc("at"),
+                target::in_utc("last_at"),
+                target::in_utc("decided_at")
             ),
             &[],
         )
@@ -201,7 +236,18 @@ async fn read_target(
         .map_err(target::Error::query(doing))?;
     status.incidents = incidents
         .iter()
-        .map(|row| Incident { at: row.get(0), kind: row.get(1), message: row.get(2) })
+        .map(|row| Incident {
+            at: row.get(0),
+            kind: row.get(1),
+            message: row.get(2),
+            position: row.get::<_, Option<i64>>(3).map(Position),
+            last_at: row.get(4),
+            times: row.get(5),
+            needs_decision: row.get(6),
+            decision: row.get(7),
+            decided_by: row.get(8),
+            decided_at: row.get(9),
+        })
         .collect();
     let objects = client
         .query(
@@ -239,8 +285,8 @@ fn waiting_for(status: &Status, is_alone: bool) -> Option<String> {
     let Some(phase) = status.phase else {
         return Some("replication has not begun: `lite2pg run` begins it".to_owned());
     };
-    if !status.is_same_history {
-        return Some("the source is not the file that the target was fed from".to_owned());
+    if let Some(broken) = &status.broken {
+        return Some(format!("a decision: {broken}; `lite2pg guard` says more"));
     }
     if is_alone && (0 < status.lag_changes || phase != Phase::Streaming) {
         return Some("no lite2pg is running for this target".to_owned());
@@ -271,7 +317,7 @@ impl Status {
             position.map_or_else(|| "-".to_owned(), |position| position.to_string())
         };
         let phase = self.phase.map_or("not begun", Phase::as_str);
-        let is_in_step = self.is_same_history && self.consistent && self.lag_changes == 0;
+        let is_in_step = self.broken.is_none() && self.consistent && self.lag_changes == 0;
         let in_step = if is_in_step { "in step" } else { "not in step" };
         writeln!(
             text,
@@ -321,9 +367,7 @@ impl Status {
         }
         text.push_str(&self.render_left_out());
         for incident in self.incidents.iter().take(5) {
-            let message = crate::error::printable(&incident.message).replace('\n', "\u{fffd}");
-            writeln!(text, "  incident {}: {message}", incident.at)
-                .expect("writing to a string cannot fail");
+            writeln!(text, "{}", incident.render()).expect("writing to a string cannot fail");
         }
         text
     }

@@ -103,16 +103,17 @@ pub(super) async fn carry_out(
         token: place.anchor.token,
         read_through: head.0,
     };
+    // As things are before it, which is what it was decided on.
+    let mut account = case.account(config, options, &client, State::Broken).await?;
     decisions::begin(&client, epoch, &decision).await?;
     failpoint::hit(failpoint::GUARD_DECIDED);
     locked.commit()?;
     decisions::finish(&client, &decision).await?;
     failpoint::hit(failpoint::GUARD_FINISHED);
-    let state = match choice {
+    account.state = match choice {
         Choice::Restore => State::Restored,
         Choice::Accept => State::Accepted,
     };
-    let mut account = case.account(config, options, &client, state).await?;
     drop(client);
     done.verified = Some(resume(config).await?);
     account.done = Some(done);

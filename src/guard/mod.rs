@@ -407,8 +407,15 @@ impl Case {
         let mut account = begin(config, Some(&self.source), client, &self.stored, state).await?;
         account.what = Some(self.broken.kind());
         account.message = Some(self.broken.to_string());
-        account.meaning = Some(crate::error::meaning(&self.broken));
         account.last_common.clone_from(&self.parting.last_common);
+        let common = account.last_common.as_ref().map(|common| common.position);
+        account.meaning = Some(match &self.broken {
+            // It did not get as far as the position, and yet it went its own way.
+            Broken::WentBack { applied, .. } if common.is_some() && common < account.file.head => {
+                crate::error::meaning(&Broken::Forked { applied: *applied })
+            }
+            broken => crate::error::meaning(broken),
+        });
         for (at, table) in self.tables.iter().enumerate() {
             account.tables.push(TableAccount {
                 name: table.name.clone(),

@@ -160,13 +160,13 @@ fn done(account: &Account) -> Vec<String> {
         }
     }];
     if 0 < *kept {
-        lines.push(format!("{} stay as the file has them.", counted(*kept, "row")));
+        lines.push(format!("As the file has them: {}.", counted(*kept, "row")));
     }
     if 0 < *archived {
         let incident = account.incident.as_ref().map_or(0, |stop| stop.id);
         lines.push(format!(
-            "{} of PostgreSQL kept in lite2pg.archive (incident {incident}).",
-            counted(*archived, "former row")
+            "Kept in lite2pg.archive, of what PostgreSQL had: {} (incident {incident}).",
+            counted(*archived, "row")
         ));
     }
     if let Some(backup) = backup {
