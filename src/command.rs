@@ -399,8 +399,9 @@ async fn guard(file: &File, args: GuardArgs) -> Result<Exit, Report> {
         State::Broken => Exit::Lineage,
         State::Blocked => Exit::No,
         State::Restored | State::Accepted => {
-            let verified = account.done.and_then(|done| done.verified);
-            verified.map_or(Exit::Unknown, exit_of)
+            let verified = account.done.map(|done| done.verified);
+            // Where only the target was in question, nothing is left to be compared.
+            verified.map_or(Exit::Yes, |verified| verified.map_or(Exit::Unknown, exit_of))
         }
     })
 }

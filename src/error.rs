@@ -324,9 +324,9 @@ fn lineage_stop(broken: &source::Broken) -> Report {
 impl From<target::Error> for Report {
     fn from(error: target::Error) -> Self {
         use target::Error::{
-            Altered, Closed, Connect, InUse, Moved, NewerFormat, OlderFormat, OtherSchema,
-            OtherSource, Position, Privilege, PutBack, Query, Silent, Stricter, TableExists,
-            TableGone, TakenOver, Trigger, Unmappable,
+            Altered, Closed, Connect, Elsewhere, InUse, Moved, NewerFormat, OlderFormat,
+            OtherSchema, OtherTarget, Position, Privilege, PutBack, Query, Silent, Stricter,
+            TableExists, TableGone, TakenOver, Trigger, Unmappable,
         };
         let (exit, hint) = match &error {
             Connect(connect) => match connect.remedy() {
@@ -343,10 +343,20 @@ impl From<target::Error> for Report {
                         .to_owned(),
                 ),
             ),
-            OtherSource { .. } => (
+            OtherTarget => (
                 Exit::Lineage,
                 Some(
-                    "Nothing was applied. Give the file that feeds this target, or another target."
+                    "Nothing was written. Is it the wrong database, or was it emptied? If it is \
+                     the one to feed from now on: `lite2pg guard --accept --yes`, then \
+                     `lite2pg run` makes the first copy there."
+                        .to_owned(),
+                ),
+            ),
+            Elsewhere { .. } => (
+                Exit::Lineage,
+                Some(
+                    "Nothing was written. If it was moved there on purpose, and is the one to \
+                     feed from now on: `lite2pg guard --accept --yes`."
                         .to_owned(),
                 ),
             ),

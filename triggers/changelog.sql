@@ -10,7 +10,7 @@
 -- Expansions: tests/golden/triggers/.
 
 create table "_lite2pg_meta" (
-    id integer primary key, format, source_id, generation, key_width
+    id integer primary key, format, source_id, generation, key_width, target
 );
 
 create table "_lite2pg_tables" (id integer primary key, name, named_by);

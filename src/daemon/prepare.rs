@@ -22,9 +22,9 @@ use crate::target::alter::{self, Change};
 use crate::target::attend::Attendant;
 use crate::target::build::{How, Work};
 use crate::target::ddl::{Ddl, Note};
-use crate::target::decisions;
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
 use crate::target::{self, build, connect};
+use crate::target::{decisions, home};
 
 /// What the rest of a session works with.
 pub(crate) struct Session {
@@ -65,9 +65,13 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
         None => None,
     };
     let place = stored.as_ref().map(Stored::place);
+    if let Some(stored) = &stored {
+        home::check(&client, stored).await?;
+    }
     if let Some(place) = place.clone() {
         run.source.run(move |source| source.prove(&place)).await?;
     }
+    check_pairing(run, stored.as_ref()).await?;
     if let Some(stored) = &stored {
         stored.expect_schema(&run.config.target_schema)?;
     }
@@ -101,6 +105,14 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     Ok(Session { client, attendant, plan, stopped, keys, lineage, epoch, stored })
 }
 
+/// Fails if the file remembers that it feeds another target.
+async fn check_pairing(run: &Run, stored: Option<&Stored>) -> Result<(), Error> {
+    let remembered = run.source.run(Source::remembered_target).await?;
+    let is_other = remembered
+        .is_some_and(|remembered| stored.is_none_or(|stored| stored.pairing != remembered));
+    if is_other { Err(target::Error::OtherTarget.into()) } else { Ok(()) }
+}
+
 /// Claims the target, clears the way for replay, and reads where the target stands under that
 /// claim.
 async fn take(
@@ -113,6 +125,9 @@ async fn take(
     build::keep_out_of_the_way(client, &run.config.target_schema).await?;
     let stored = ledger::position(client).await?.ok_or_else(|| gone("the position row is gone"))?;
     ledger::note_source(client, epoch, now).await?;
+    home::settle(client).await?;
+    let pairing = stored.pairing.clone();
+    run.source.run(move |source| source.remember_target(Some(&pairing))).await?;
     if 0 < decisions::close_stops(client, "the right file is back", "lite2pg").await? {
         tracing::info!("the file is the one that the target was fed from again; going on");
     }

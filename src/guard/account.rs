@@ -197,8 +197,8 @@ pub struct Account {
     pub meaning: Option<&'static str>,
     /// When it was noticed, if a run has noticed it.
     pub incident: Option<OpenStop>,
-    /// Whose history PostgreSQL was fed from, and how far.
-    pub lineage: Lineage,
+    /// Whose history PostgreSQL was fed from, and how far; `null` if it was fed from none.
+    pub lineage: Option<Lineage>,
     /// The newest entry that was applied.
     pub applied: Position,
     /// When that was, in UTC.

@@ -13,6 +13,7 @@ mod carry_out;
 mod export;
 pub mod parting;
 pub mod spool;
+mod target_side;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -128,6 +129,10 @@ impl From<source::Error> for Error {
 /// former decision left half done. After a crash the next call, or the next run, takes the step
 /// that is left: see [`decisions`].
 pub async fn guard(config: &Config, options: &Options) -> Result<Account, Error> {
+    let accepts = options.is_sure && options.choice == Some(Choice::Accept);
+    if let Some(account) = target_side::look(config, accepts).await? {
+        return Ok(account);
+    }
     match options.choice {
         Some(choice) if options.is_sure => carry_out::carry_out(config, options, choice).await,
         _ => look(config, options).await,
@@ -456,7 +461,7 @@ async fn begin(
         message: None,
         meaning: None,
         incident: decisions::open_stop(client).await?,
-        lineage: stored.lineage.clone(),
+        lineage: Some(stored.lineage.clone()),
         applied,
         applied_at: applied_by.map(|applied_by| applied_by.at),
         file,

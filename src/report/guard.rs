@@ -46,10 +46,18 @@ fn what_happened(account: &Account) -> Vec<String> {
     lines
 }
 
+/// Whether the target is in question, and not the file.
+fn is_of_target(account: &Account) -> bool {
+    matches!(account.what, Some("other_target" | "elsewhere"))
+}
+
 fn places(account: &Account) -> Vec<String> {
     if account.state == State::Sound {
-        let (applied, lineage) = (account.applied, &account.lineage);
-        return vec![format!("PostgreSQL stands at change {applied} of {lineage}.")];
+        let of = account.lineage.as_ref().map_or_else(String::new, |one| format!(" of {one}"));
+        return vec![format!("PostgreSQL stands at change {}{of}.", account.applied)];
+    }
+    if is_of_target(account) {
+        return Vec::new();
     }
     let mut lines = Vec::new();
     lines.push(match &account.last_common {
@@ -63,7 +71,7 @@ fn places(account: &Account) -> Vec<String> {
     lines.push(format!("PostgreSQL   change {}, applied at {at}", account.applied));
     let file = &account.file;
     lines.push(match (&file.lineage, file.head) {
-        (Some(lineage), Some(head)) if *lineage == account.lineage => {
+        (Some(lineage), Some(head)) if Some(lineage) == account.lineage.as_ref() => {
             format!("the file     change {head}")
         }
         (Some(lineage), Some(head)) => format!("the file     change {head} of {lineage}"),
@@ -188,6 +196,12 @@ fn ways_on(account: &Account) -> Vec<String> {
         account.blocked_by.iter().map(|one| shown(&format!("in the way: {one}"))).collect();
     if account.state == State::Blocked {
         lines.push("Nothing was changed.".to_owned());
+    }
+    if is_of_target(account) {
+        return vec![match account.state {
+            State::Accepted => "It is the one to feed from now on: `lite2pg run`.".to_owned(),
+            _ => "If it is the one to feed from now on: `lite2pg guard --accept --yes`.".to_owned(),
+        }];
     }
     if account.state != State::Broken {
         return lines;

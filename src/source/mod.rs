@@ -14,6 +14,7 @@ pub mod copy;
 pub mod entries;
 mod error;
 pub mod inspect;
+mod pairing;
 pub mod parity;
 pub mod proof;
 mod quiet;

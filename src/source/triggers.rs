@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::schema::Catalog;
-use super::{Error, Source};
+use super::{Error, Source, pairing};
 use crate::change::{Lineage, Place, TableId};
 use crate::failpoint;
 use crate::table::{Ident, IndexTerm, Key, Literal, OURS, ROWID_NAMES, Table};
@@ -23,7 +23,7 @@ const FORMAT: i64 = 1;
 
 /// How long install, uninstall and prune wait for their turn to write, in one go. Waiting holds
 /// no lock that an application would notice.
-const WRITE_BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const WRITE_BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 const CHANGELOG: &str = include_str!("../../triggers/changelog.sql");
 const INSERT: &str = include_str!("../../triggers/insert.sql");
@@ -178,7 +178,10 @@ fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, E
             return Ok(None);
         }
     }
-    if key_width(conn)? < widest_key(catalog) || !stray(conn, catalog)?.is_empty() {
+    if key_width(conn)? < widest_key(catalog)
+        || !stray(conn, catalog)?.is_empty()
+        || !pairing::has_room(conn)?
+    {
         return Ok(None);
     }
     Ok(Some(Installed { lineage, tables, renewed: Vec::new(), is_first: false }))
@@ -201,6 +204,10 @@ fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
     let wanted = widest_key(catalog);
     if lineage(conn)?.is_some() {
         let doing = "widen the changelog";
+        if !pairing::has_room(conn)? {
+            conn.execute_batch("alter table _lite2pg_meta add column target")
+                .map_err(Error::sqlite(doing))?;
+        }
         let have = key_width(conn)?;
         for column in have + 1..=wanted {
             let widen = format!("alter table _lite2pg_changelog add column k{column}");

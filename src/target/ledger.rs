@@ -89,6 +89,10 @@ pub struct Stored {
     pub phase: Phase,
     /// The source when its tables were last looked at.
     pub source: SourceState,
+    /// Names this target; the source remembers it, too.
+    pub pairing: String,
+    /// The server and the database in which it was last fed; `None` before that was written down.
+    pub home: Option<String>,
 }
 
 impl Stored {
@@ -330,7 +334,7 @@ pub async fn position(client: &Client) -> Result<Option<Stored>, Error> {
     let row = client
         .query_opt(
             "select source_id, generation, applied, token, read_through, consistent, epoch, phase,
-                    schema_version, source_file, target_schema
+                    schema_version, source_file, target_schema, pairing, home
                from lite2pg.position where id = 1",
             &[],
         )
@@ -354,6 +358,8 @@ fn stored(row: &Row) -> Result<Stored, Error> {
         phase,
         source: SourceState { schema_version: row.get(8), file: row.get(9) },
         target_schema: row.get(10),
+        pairing: row.get(11),
+        home: row.get(12),
     })
 }
 

@@ -23,6 +23,7 @@ pub mod decisions;
 pub mod explain;
 pub mod expr;
 pub mod history;
+pub mod home;
 pub mod ledger;
 pub mod parity;
 pub mod private;
@@ -34,7 +35,7 @@ mod view;
 
 use tokio_postgres::error::SqlState;
 
-use crate::change::{Lineage, TableId};
+use crate::change::TableId;
 
 /// An expression of PostgreSQL's that shows a `timestamptz` in UTC, to the second.
 pub(crate) fn in_utc(moment: &str) -> String {
@@ -106,13 +107,16 @@ pub enum Error {
         /// What we write.
         known: i32,
     },
-    /// The target was fed from another source.
-    #[error("the target was fed from source {expected}, this file is {found}")]
-    OtherSource {
-        /// What the target says.
-        expected: Lineage,
-        /// What the file says.
-        found: Lineage,
+    /// The file feeds another target, and this one was never fed from it.
+    #[error("the file feeds another target, and nothing was ever replicated to this one")]
+    OtherTarget,
+    /// The target comes from another server or database: a copy of the one that was fed.
+    #[error("what was fed is {fed}; this is {here}, with a copy of it")]
+    Elsewhere {
+        /// Where the target was fed.
+        fed: String,
+        /// Where this is.
+        here: String,
     },
     /// The target's tables are in another schema.
     #[error("the tables of this target are in schema {fed}, not in {asked}")]

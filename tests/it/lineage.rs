@@ -668,12 +668,56 @@ fn a_target_older_than_the_changelog_reaches_stops_the_run() {
     pair.assert_stops(4, &["does not hold the applied entry", "The target is older", CHOICES]);
 }
 
+/// A staging system gets a copy of production's database, and somebody takes its address.
+#[test]
+fn a_copy_of_the_target_in_another_database_is_not_written_to_unless_it_is_accepted() {
+    let pair = Pair::in_step("wal");
+    let copy = Snapshot::take(&pair);
+    let url = pair.url().replace(pair.database.name(), &copy.name);
+    pair.write();
+    let rows = || Target::connect(&url).query("select applied, epoch from lite2pg.position");
+    let before = rows();
+    let run = Launch::catch_up(&pair.file, &url).finish().expect_code(4);
+    run.expect_error(&["this is database", "with a copy of it", "guard --accept --yes"]);
+    let guard = |url: &str, arguments: &[&str]| {
+        let guard = Launch::new("guard").arg("--source").arg(&pair.file);
+        guard.args(["--target", url]).args(arguments).finish()
+    };
+    guard(&url, &["--restore", "--yes"]).expect_code(4);
+    assert_eq!(rows(), before);
+    // The right one goes on as if nothing had been.
+    pair.catch_up();
+    pair.judge();
+    guard(&url, &["--accept", "--yes"]).expect_code(0);
+    Launch::catch_up(&pair.file, &url).finish().expect_code(0);
+    if let Err(found) = judge::compare(&pair.file, &url, "public") {
+        panic!("the sides differ: {found}");
+    }
+}
+
+/// Two systems, and the addresses of their databases changed over.
+#[test]
+fn targets_that_are_swapped_stop_both_runs() {
+    let (one, other) = (Pair::in_step("wal"), Pair::in_step("wal"));
+    for (pair, target) in [(&one, &other), (&other, &one)] {
+        let before = target.dump();
+        let run = Launch::catch_up(&pair.file, target.url()).finish().expect_code(4);
+        run.expect_error(&["has lineage", CHOICES]);
+        assert_eq!(before, target.dump());
+    }
+    let empty = TestDatabase::create();
+    let run = Launch::catch_up(&one.file, empty.url()).finish().expect_code(4);
+    run.expect_error(&["nothing was ever replicated to this one"]);
+    let made = "select 1 from pg_tables where schemaname in ('lite2pg', 'public')";
+    assert!(Target::connect(empty.url()).query(made).is_empty(), "something was written");
+}
+
 const RESTORE: &str = "hint: Nothing was applied. Either restore it from a backup of the target";
 
 const COPY_AGAIN: &str = "have the table copied again: `drop table if exists public.";
 
 #[test]
-fn a_target_that_was_dropped_and_made_anew_stops_a_live_run_and_is_filled_by_the_next() {
+fn a_target_that_was_dropped_and_made_anew_stops_every_run_until_it_is_accepted() {
     let pair = Pair::in_step("wal");
     let upkeep = Snapshot { pair: &pair, name: "none".to_owned() };
     let name = pair.database.name();
@@ -685,6 +729,10 @@ fn a_target_that_was_dropped_and_made_anew_stops_a_live_run_and_is_filled_by_the
     assert!(pair.dump().is_empty(), "something was written");
     let url = roles::as_superuser(pair.url());
     roles::offer(&url, &url.replace(name, "postgres"));
+    // The file remembers that it feeds a target, and this one was never fed.
+    pair.assert_stops(4, &["nothing was ever replicated to this one", "guard --accept --yes"]);
+    let accept = Launch::new("guard").arg("--source").arg(&pair.file);
+    accept.args(["--target", pair.url(), "--accept", "--yes"]).finish().expect_code(0);
     pair.catch_up();
     pair.judge();
 }
@@ -709,7 +757,7 @@ fn a_ledger_that_lost_something_stops_the_run() {
         ("drop table lite2pg.quarantine", 4, "table lite2pg.quarantine is gone", RESTORE),
         ("drop table public.item", 1, "no public.item any more", COPY_AGAIN),
         ("alter table public.item rename to thing", 1, "no public.item any more", COPY_AGAIN),
-        ("drop schema lite2pg cascade", 1, "which lite2pg did not make", "Nothing was written"),
+        ("drop schema lite2pg cascade", 4, "nothing was ever replicated", "Nothing was written"),
         ("insert into lite2pg.format values (99)", 2, "has format 99", "newer lite2pg"),
     ];
     for (sql, code, said, hint) in harms {

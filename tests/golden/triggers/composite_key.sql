@@ -5,7 +5,7 @@ CREATE TABLE "_lite2pg_changelog" (
 );
 
 CREATE TABLE "_lite2pg_meta" (
-    id integer primary key, format, source_id, generation, key_width
+    id integer primary key, format, source_id, generation, key_width, target
 );
 
 CREATE TABLE "_lite2pg_tables" (id integer primary key, name, named_by);
