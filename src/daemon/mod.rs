@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::adopt::Finding;
 use crate::overrides::{self, Overrides};
 use crate::source::Traces;
+use crate::source::rescue::Rescue;
 use crate::source::thread::SourceThread;
 use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
@@ -246,7 +247,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                     run.free_application().await;
                 }
                 if let Error::Source(source::Error::Lineage(broken)) = &error {
-                    run.note_stop(broken).await;
+                    run.account_for(broken).await;
                 }
                 return Err(error);
             }
@@ -316,7 +317,11 @@ impl Run {
                 rest = (now, Instant::now());
             }
         }
-        Ok(self.source.run(source::Source::reopen).await?)
+        match self.source.run(source::Source::reopen).await {
+            // The proof that follows says so, too.
+            Err(error) if error.is_doubtful() => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// A failure that a migration of the application caused is a change of the schema. Where even
@@ -350,16 +355,30 @@ impl Run {
         }
     }
 
-    /// Writes the stop down where `status` and `guard` find it. The run ends for its own reason,
-    /// whether or not that can be done.
-    async fn note_stop(&self, broken: &source::Broken) {
+    /// Keeps the file that was there before, if it can be had, and writes the stop down where
+    /// `status` and `guard` find it. The run ends for its own reason, whether or not that can be
+    /// done.
+    async fn account_for(&self, broken: &source::Broken) {
         let noted = async {
             let connected = connect::connect(&self.config.target, "lite2pg guard").await;
             let (client, _) = connected.map_err(target::Error::from)?;
             let Some(stored) = ledger::position(&client).await? else { return Ok(()) };
+            let place = stored.place();
+            let mut message = broken.to_string();
+            let rescue = match self.source.run(move |source| source.rescue(&place)).await {
+                Ok(rescue) => rescue.as_ref().map(in_words),
+                Err(error) => Some(format!(
+                    "the file that was there before could not be kept: {}",
+                    crate::error::chain(&error)
+                )),
+            };
+            if let Some(rescue) = rescue {
+                tracing::error!("{rescue}");
+                message = format!("{message}; {rescue}");
+            }
             let position = Some(stored.standing.applied.position);
-            let message = broken.to_string();
-            decisions::note_stop(&client, broken.kind(), position, &message).await.map(drop)
+            decisions::note_stop(&client, broken.kind(), position, &message).await?;
+            Ok::<_, Error>(())
         };
         if let Err(error) = noted.await {
             tracing::warn!(error = %crate::error::chain(&error),
@@ -373,6 +392,19 @@ impl Run {
             tracing::info!(after_failures = self.failures, "the target is back");
         }
         self.failures = 0;
+    }
+}
+
+fn in_words(rescue: &Rescue) -> String {
+    match rescue {
+        Rescue::Kept { path, head } => format!(
+            "the file that was there before, up to change {head}, is kept as {}: put back, it is \
+             the right file",
+            path.display()
+        ),
+        Rescue::NoRoom { bytes } => {
+            format!("there is no room to keep the file that was there before, of {bytes} bytes")
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn what_happened(account: &Account) -> Vec<String> {
     let Some(message) = &account.message else {
         return vec!["The file is the one that PostgreSQL was fed from; nothing to decide.".into()];
     };
-    let mut lines = vec![format!("{}{}.", message[..1].to_uppercase(), shown(&message[1..]))];
+    let mut lines = vec![sentence(message)];
     lines.extend(account.meaning.map(str::to_owned));
     if let Some(stop) = &account.incident {
         let again = match stop.times {
@@ -42,8 +42,18 @@ fn what_happened(account: &Account) -> Vec<String> {
             times => format!(", and {times} times in all, the last at {}", stop.last_at),
         };
         lines.push(format!("Noticed at {}{again} (incident {}).", stop.at, stop.id));
+        // What only the run could see, such as the file that it has kept.
+        if let Some((_, more)) = stop.message.split_once("; ") {
+            lines.push(sentence(more));
+        }
     }
     lines
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+    shown(&format!("{first}{}.", chars.as_str()))
 }
 
 /// Whether the target is in question, and not the file.

@@ -110,7 +110,9 @@ impl Source {
     /// Proves the lineage without reading anything; returns the head.
     pub fn prove(&mut self, place: &Place) -> Result<Anchor, Error> {
         self.follow_path()?;
-        self.reading(|conn| prove(conn, &place.lineage, place.anchor))
+        let head = self.reading(|conn| prove(conn, &place.lineage, place.anchor))?;
+        self.former = None;
+        Ok(head)
     }
 
     /// Declares the schema, as it is now, to be the one the plan was made from.
@@ -133,7 +135,7 @@ impl Source {
         self.follow_path()?;
         let hold_max = self.pace()?.hold_max;
         let accepted = self.schema_version;
-        self.reading(|conn| {
+        let batch = self.reading(|conn| {
             let begun = Instant::now();
             let head = prove(conn, lineage, from)?;
             if Some(schema_version(conn)?) != accepted {
@@ -145,7 +147,9 @@ impl Source {
             let mut reader = Reader::new(conn, plan, from, head);
             reader.read(budget, || hold_max < begun.elapsed())?;
             Ok(Some(reader.batch))
-        })
+        })?;
+        self.former = None;
+        Ok(batch)
     }
 
     /// The age, in milliseconds, of the oldest entry after `position`; 0 if there is none.

@@ -18,6 +18,7 @@ mod pairing;
 pub mod parity;
 pub mod proof;
 mod quiet;
+pub mod rescue;
 pub mod rewrite;
 pub mod schema;
 pub mod thread;
@@ -124,6 +125,8 @@ pub struct Source {
     writers: quiet::Writers,
     /// Which tables are not replicated.
     overrides: Arc<Overrides>,
+    /// The file that was open until another one took its place, until that one is proven.
+    former: Option<Connection>,
 }
 
 impl Source {
@@ -159,6 +162,7 @@ impl Source {
             last_read: Cell::new(Instant::now()),
             writers: quiet::Writers::default(),
             overrides: Arc::default(),
+            former: None,
         };
         source.configure()?;
         Ok(source)
@@ -258,7 +262,8 @@ impl Source {
     /// Fails with [`Broken::Mixed`], and opens nothing, if another file now stands beside the -wal
     /// of the old one (<https://www.sqlite.org/howtocorrupt.html>, section 1.4).
     pub fn reopen(&mut self) -> Result<(), Error> {
-        if self.has_moved()
+        let has_moved = self.has_moved();
+        if has_moved
             && let Some(before) = &self.wal
             && let Ok(file) = self.path.canonicalize()
             && Traces::of(&beside(&file, "-wal"))
@@ -273,7 +278,9 @@ impl Source {
             other => other,
         })?;
         let overrides = std::mem::take(&mut self.overrides);
-        *self = Self { overrides, ..opened };
+        let former = self.former.take();
+        let before = std::mem::replace(self, Self { overrides, ..opened });
+        self.former = former.or_else(|| has_moved.then_some(before.conn));
         Ok(())
     }
 

@@ -81,8 +81,8 @@ pub struct OpenStop {
     pub position: Option<Position>,
 }
 
-/// Writes down a lineage stop, and returns its number. A run that stops for the reason for which
-/// the last one did adds to that incident.
+/// Writes down a lineage stop, and returns its number. A run that stops at the same place and for
+/// the same kind of reason as the last one adds to that incident, whose words stay.
 pub async fn note_stop(
     client: &Client,
     kind: &str,
@@ -96,7 +96,7 @@ pub async fn note_stop(
                  update lite2pg.incidents set last_at = now(), times = times + 1
                   where id = (select max(id) from lite2pg.incidents
                                where needs_decision and decided_at is null)
-                    and (kind, position, message) is not distinct from ($1, $2, $3)
+                    and (kind, position) is not distinct from ($1, $2)
                  returning id),
              new as (
                  insert into lite2pg.incidents (kind, position, message, needs_decision)

@@ -306,6 +306,49 @@ fn pages_that_sqlite_keeps_are_not_believed() {
     assert!(error.to_string().contains("the source went back"), "{error}");
 }
 
+/// It lives on as long as somebody has it open. Nothing of it is applied any more, and yet nothing
+/// of it is lost, not even what was written after the last look.
+#[test]
+fn a_file_that_was_replaced_or_deleted_is_kept_while_it_can_be_had() {
+    for (journal, deletes) in [("wal", false), ("delete", false), ("wal", true), ("delete", true)] {
+        let pair = Pair::in_step(journal);
+        let other = pair.beside("other");
+        workload::create(&other, &Options { journal: "delete", ..pair.options.clone() });
+        let application = Connection::open(&pair.file).expect("the application opens its file");
+        application.busy_timeout(LIMIT).expect("set the busy timeout");
+        let mut sidecar = pair.stream();
+        let early = "insert into counter values ('before the event', 1)";
+        application.execute(early, []).expect("the application writes");
+        pair.converge(&mut sidecar);
+        let before = pair.dump();
+        sidecar.signal(nix::sys::signal::Signal::SIGSTOP);
+        for suffix in ["-wal", "-shm"] {
+            let beside = pair.beside(&format!("source.db{suffix}"));
+            if beside.exists() {
+                std::fs::remove_file(&beside).expect("the directory is ours");
+            }
+        }
+        match deletes {
+            true => std::fs::remove_file(&pair.file).expect("the file is ours"),
+            false => std::fs::rename(&other, &pair.file).expect("rename over the source"),
+        }
+        let late = "insert into counter values ('after the event', 1)";
+        let is_late = application.execute(late, []).is_ok();
+        sidecar.signal(nix::sys::signal::Signal::SIGCONT);
+        let ended = sidecar.wait(LIMIT).expect_code(4);
+        assert_eq!(before, pair.dump(), "the target was touched: {ended}");
+        let kept = pair.beside("source.db.rescued-1");
+        assert!(ended.stderr.contains("source.db.rescued-1"), "{ended}");
+        drop(application);
+        put_back(&kept, &pair.file);
+        let found: i64 = ask(&pair.file, "select count(*) from counter where name like 'after %'")
+            .expect("the file is whole");
+        assert_eq!(found, i64::from(is_late), "{journal}, {deletes}");
+        pair.catch_up();
+        pair.judge();
+    }
+}
+
 #[test]
 fn a_deleted_file_stops_a_live_run_and_is_missed_by_the_next() {
     let pair = Pair::in_step("delete");
@@ -666,6 +709,13 @@ fn a_target_older_than_the_changelog_reaches_stops_the_run() {
     );
     older.put_back();
     pair.assert_stops(4, &["does not hold the applied entry", "The target is older", CHOICES]);
+    // The file is right; only what differs is touched.
+    let accept = Launch::new("guard").arg("--source").arg(&pair.file);
+    accept.args(["--target", pair.url(), "--accept", "--yes"]).finish().expect_code(0);
+    pair.judge();
+    pair.write();
+    pair.catch_up();
+    pair.judge();
 }
 
 /// A staging system gets a copy of production's database, and somebody takes its address.
