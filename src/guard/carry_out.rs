@@ -50,6 +50,7 @@ pub(super) async fn carry_out(
     let source = open(config).await?.ok_or_else(no_file)?;
     let stored = decide::go_on(&source, &client, stored).await?;
     let locked = Locked::take(&config.source)?;
+    source.run(crate::source::Source::trust_our_lock).await;
     let Some(broken) = prove(&source, &stored).await? else {
         return sound(config, &source, &client, &stored).await;
     };

@@ -127,6 +127,8 @@ pub struct Source {
     overrides: Arc<Overrides>,
     /// The file that was open until another one took its place, until that one is proven.
     former: Option<Connection>,
+    /// Nobody can write meanwhile, so that no read is in anybody's way.
+    is_locked: bool,
 }
 
 impl Source {
@@ -163,6 +165,7 @@ impl Source {
             writers: quiet::Writers::default(),
             overrides: Arc::default(),
             former: None,
+            is_locked: false,
         };
         source.configure()?;
         Ok(source)
@@ -324,15 +327,22 @@ impl Source {
         self.last_commit.get().map(|(version, _)| version)
     }
 
+    /// From now on somebody of ours holds the write lock ([`rewrite::Locked`]): reads need not keep
+    /// out of the way of writers.
+    pub fn trust_our_lock(&mut self) {
+        self.is_locked = true;
+    }
+
     /// Whether nobody has written for [`QUIET_SINCE`], as far as we have looked.
     fn is_left_alone(&self) -> bool {
-        self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed())
+        self.is_locked
+            || self.last_commit.get().is_some_and(|(_, since)| QUIET_SINCE < since.elapsed())
     }
 
     /// Waits, for a moment at most, until no writer is about to commit. Only in rollback mode,
     /// where a reader would be in its way.
     fn await_quiet(&self) -> Result<(), Error> {
-        if self.journal()? == Journal::Rollback {
+        if !self.is_locked && self.journal()? == Journal::Rollback {
             let rest = ROLLBACK_REST.checked_sub(self.last_read.get().elapsed());
             if let (Some(rest), false) = (rest, self.is_left_alone()) {
                 std::thread::sleep(rest);
