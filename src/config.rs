@@ -55,13 +55,15 @@ pub enum Error {
         /// The system's words.
         source: std::io::Error,
     },
-    /// The file is not as it should be.
-    #[error("{}: {}", path.display(), source.message())]
+    /// The file is not as it should be. The line itself is not shown: it may hold a password.
+    #[error("{}, line {line}: {problem}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: toml::de::Error,
+        /// Where, counted from 1.
+        line: usize,
+        /// What.
+        problem: String,
     },
     /// A secret that others can read.
     #[error("{} holds a password and can be read by others", path.display())]
@@ -209,6 +211,16 @@ pub fn parse_hours(text: &str) -> Result<i64, String> {
     Err(format!("{text} is not between 1h and {}d", HOURS_MAX / 24))
 }
 
+/// What is wrong with a key, without the text that it was given, which serde quotes.
+fn without_value(problem: &str) -> String {
+    let quoted = ["invalid type: string \"", "invalid value: string \""];
+    let begun = quoted.iter().find_map(|begun| Some((*begun, problem.strip_prefix(begun)?)));
+    match begun.and_then(|(begun, rest)| Some((begun, rest.rsplit_once("\", expected ")?.1))) {
+        Some((begun, expected)) => format!("{begun}…\", expected {expected}"),
+        None => problem.to_owned(),
+    }
+}
+
 impl File {
     /// The statements that must give the same on both sides.
     pub fn invariants(&self) -> Invariants {
@@ -235,8 +247,14 @@ impl File {
             }
             Err(source) => return Err(Error::Read { path: path.to_path_buf(), source }),
         };
-        let file: Self = toml::from_str(&text)
-            .map_err(|source| Error::Malformed { path: path.to_path_buf(), source })?;
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            Error::Malformed {
+                path: path.to_path_buf(),
+                line: 1 + before.matches('\n').count(),
+                problem: without_value(error.message()),
+            }
+        })?;
         let has_password =
             file.target.as_ref().is_some_and(|target| conninfo::redact(target) != *target);
         let mode = std::fs::metadata(path)
@@ -374,6 +392,27 @@ mod tests {
         let path = directory.path().join("lite2pg.toml");
         std::fs::write(&path, "source = 'a.db'\npol_interval_ms = 5\n").expect("write");
         let error = File::read(Some(&path)).expect_err("the key is unknown").to_string();
+        assert!(error.contains("line 2: "), "{error}");
         assert!(error.contains("pol_interval_ms"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_told_without_what_stands_in_its_line() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("lite2pg.toml");
+        for text in [
+            "source = 'a.db'\ntarget = 'postgresql://u:hunter2@h/d",
+            "source = 'a.db'\ntarget = 'postgresql://u:hunter2@h/d' x",
+            "source = 'a.db'\ntarget = postgresql://u:hunter2@h/d",
+            "source = 'a.db'\ncopy = 'postgresql://u:hunter2@h/d\", expected'",
+            "source = 'a.db'\npasword = 'hunter2'",
+            "source = 'a.db'\npoll_interval_ms = 'hunter2'",
+        ] {
+            std::fs::write(&path, text).expect("write");
+            let error = File::read(Some(&path)).expect_err(text);
+            let shown = crate::error::Report::from(error).to_string();
+            assert!(shown.contains("line 2: "), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
     }
 }
