@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::alert::{self, Alert, Alerts};
 use crate::assess::outcome::Verdict;
 use crate::cli::{
     AssessArgs, Cli, Command, GuardArgs, LogFormat, PaceArgs, QuarantineArgs, RepairArgs,
@@ -49,8 +51,12 @@ fn start_logging(cli: &Cli) -> Result<(), Report> {
         Command::Demo(_) => "warn",
         _ => "info",
     });
-    let filter = tracing_subscriber::EnvFilter::try_new(log)
+    let mut filter = tracing_subscriber::EnvFilter::try_new(log)
         .map_err(|error| Report::new(Exit::Usage, format!("--log {log}: {error}")))?;
+    // It would show a webhook's URL, which is a secret.
+    for silent in ["ureq=off", "ureq_proto=off"] {
+        filter = filter.add_directive(silent.parse().expect("a directive"));
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| terminal::LogWriter)
@@ -206,8 +212,44 @@ pub(crate) async fn release(cluster: Option<PrivateCluster>) -> Result<(), Repor
         .map_err(|error| config::Error::from(error).into())
 }
 
+/// How long a run that was told to stop waits for alerts that are under way.
+const STOP_ALERTS_MAX: Duration = Duration::from_secs(5);
+
 async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
+    let until_caught_up = args.until_caught_up;
+    let alerts = file.alerts(&args.target, &path);
+    let outcome = replicate(file, args, path, &alerts).await;
+    match &outcome {
+        Ok(_) => alerts.finish(STOP_ALERTS_MAX).await,
+        Err(report) => {
+            alerts.send(alert_of(report));
+            alerts.finish(alert::FINISH_MAX).await;
+        }
+    }
+    match outcome? {
+        Ended::CaughtUp => Ok(Exit::Yes),
+        Ended::Stopped if until_caught_up => {
+            Err(Report::new(Exit::Unknown, "stopped before the target was in step")
+                .hint("Run it again: it goes on where it stopped."))
+        }
+        Ended::Stopped => Ok(Exit::Yes),
+    }
+}
+
+/// The end of a run with an error.
+fn alert_of(report: &Report) -> Alert {
+    let kind = if report.exit == Exit::Lineage { "lineage_stop" } else { "run_ended" };
+    let hint = report.advice().map(str::to_owned);
+    Alert { hint, exit_code: Some(report.exit as u8), ..Alert::new(kind, report.in_one_line()) }
+}
+
+async fn replicate(
+    file: &File,
+    args: RunArgs,
+    path: PathBuf,
+    alerts: &Alerts,
+) -> Result<Ended, Report> {
     // Before a PostgreSQL is made for it: is there a database at all?
     drop(Source::open(&path)?);
     let schema = file.target_schema(&args.target);
@@ -223,16 +265,9 @@ async fn run(file: &File, args: RunArgs) -> Result<Exit, Report> {
     say_about(args.target.target.as_deref(), &target);
     let overrides = file.overrides(args.adopt)?;
     let config = file.run(path, target, schema, overrides, args.until_caught_up, &args.pace);
-    let outcome = run_until_told(config).await;
+    let outcome = run_until_told(daemon::Config { alerts: alerts.clone(), ..config }).await;
     release(cluster).await?;
-    match outcome? {
-        Ended::CaughtUp => Ok(Exit::Yes),
-        Ended::Stopped if args.until_caught_up => {
-            Err(Report::new(Exit::Unknown, "stopped before the target was in step")
-                .hint("Run it again: it goes on where it stopped."))
-        }
-        Ended::Stopped => Ok(Exit::Yes),
-    }
+    outcome
 }
 
 /// What an operator should know about how the target was named, once.
@@ -564,7 +599,9 @@ impl From<config::Error> for Report {
                     .to_owned()
             }
             config::Error::Exposed { .. } => "`chmod 600` it.".to_owned(),
-            config::Error::Read { .. } | config::Error::Malformed { .. } => {
+            config::Error::Read { .. }
+            | config::Error::Malformed { .. }
+            | config::Error::Alerts { .. } => {
                 "docs/reference/config.md lists every key.".to_owned()
             }
             config::Error::Target(error) => match error.remedy() {

@@ -1,7 +1,7 @@
 //! File, environment and flags become one checked configuration.
 //!
 //! Flags win over the environment, the environment over `lite2pg.toml`, the file over defaults.
-//! A file that holds a password must not be readable by others.
+//! A file that holds a password or a webhook must not be readable by others.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::alert::{self, Alerts};
 use crate::cli::{PaceArgs, SourceArgs, TargetArgs};
 use crate::daemon::{self, OnUnmappable};
 use crate::overrides::{self, ExistingRows, Mode, Overrides, TableSetting, Written};
@@ -66,10 +67,20 @@ pub enum Error {
         problem: String,
     },
     /// A secret that others can read.
-    #[error("{} holds a password and can be read by others", path.display())]
+    #[error("{} holds a {what} and can be read by others", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
+        /// `password` or `webhook`.
+        what: &'static str,
+    },
+    /// Alerts could not be sent as they are asked for. Shows no URL and no header.
+    #[error("{}, [alerts]: {problem}", path.display())]
+    Alerts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// No source.
     #[error("no source is named")]
@@ -136,6 +147,8 @@ pub struct File {
     replay: ReplayTable,
     #[serde(default)]
     changelog: ChangelogTable,
+    #[serde(default)]
+    alerts: alert::Settings,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -170,7 +183,10 @@ struct ChangelogTable {
     prune_interval: Option<Duration>,
 }
 
-fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+/// Reads a duration for serde; a key that is missing has none.
+pub(crate) fn duration<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
     required_duration(from).map(Some)
 }
 
@@ -257,12 +273,19 @@ impl File {
         })?;
         let has_password =
             file.target.as_ref().is_some_and(|target| conninfo::redact(target) != *target);
+        let secret = match (has_password, file.alerts.is_secret()) {
+            (true, _) => Some("password"),
+            (false, true) => Some("webhook"),
+            (false, false) => None,
+        };
+        let alerts = file.alerts.check();
+        alerts.map_err(|problem| Error::Alerts { path: path.to_path_buf(), problem })?;
         let mode = std::fs::metadata(path)
             .map_err(|source| Error::Read { path: path.to_path_buf(), source })?
             .permissions()
             .mode();
-        if has_password && mode & 0o077 != 0 {
-            return Err(Error::Exposed { path: path.to_path_buf() });
+        if let Some(what) = secret.filter(|_| mode & 0o077 != 0) {
+            return Err(Error::Exposed { path: path.to_path_buf(), what });
         }
         Ok(file)
     }
@@ -316,8 +339,7 @@ impl File {
             let parsed = conninfo::from_text(in_file, conninfo::Origin::Explicit, &around)?;
             return Ok((parsed, None));
         }
-        let state = args.state_dir.clone().or_else(|| self.state_dir.clone());
-        let state = state.unwrap_or_else(|| private::state_dir_for(source));
+        let state = self.state_dir(args, source);
         if private == Private::MustExist && !PrivateCluster::is_made(&state) {
             return Err(Error::NothingThere { state });
         }
@@ -328,7 +350,17 @@ impl File {
         Ok((conninfo, Some(cluster)))
     }
 
-    /// What a run is told.
+    fn state_dir(&self, args: &TargetArgs, source: &Path) -> PathBuf {
+        let named = args.state_dir.clone().or_else(|| self.state_dir.clone());
+        named.unwrap_or_else(|| private::state_dir_for(source))
+    }
+
+    /// Opens the channels for alerts about `source`, on the runtime that this is called on.
+    pub fn alerts(&self, args: &TargetArgs, source: &Path) -> Alerts {
+        Alerts::begin(&self.alerts, source, self.state_dir(args, source))
+    }
+
+    /// What a run is told. It alerts nobody until it is given [`File::alerts`].
     pub fn run(
         &self,
         source: PathBuf,
@@ -369,6 +401,8 @@ impl File {
                 .prune_interval
                 .or(self.changelog.prune_interval)
                 .unwrap_or(PRUNE_INTERVAL),
+            alerts: Alerts::none(),
+            thresholds: self.alerts.thresholds(),
         }
     }
 }

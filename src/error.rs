@@ -54,6 +54,17 @@ impl Report {
         self
     }
 
+    /// What happened and why, in one line.
+    pub fn in_one_line(&self) -> String {
+        let parts = std::iter::once(&self.message).chain(&self.causes);
+        parts.map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub(crate) fn of(exit: Exit, error: &dyn std::error::Error, hint: Option<String>) -> Self {
         let mut causes = Vec::new();
         let mut cause = error.source();

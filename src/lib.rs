@@ -17,6 +17,7 @@
 //! harmless, because it is state and not a recipe.
 
 pub mod adopt;
+pub mod alert;
 pub mod assess;
 pub mod batch;
 pub mod change;

@@ -70,6 +70,11 @@ impl Gatherer {
         }
     }
 
+    /// When the oldest change was written that was read and is not committed.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.open.oldest_ms
+    }
+
     /// What was read is taken back; it will be read again.
     pub fn rolled_back(&mut self) {
         self.open = Open::default();

@@ -17,13 +17,16 @@ pub mod lag;
 pub mod prepare;
 mod progress;
 pub mod stream;
+mod tell;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::tell::Tell;
 use crate::adopt::Finding;
+use crate::alert::{Alerts, Thresholds};
 use crate::overrides::{self, Overrides};
 use crate::source::Traces;
 use crate::source::rescue::Rescue;
@@ -66,6 +69,10 @@ pub struct Config {
     pub retained_changes_max: i64,
     /// How often to look for something to prune.
     pub prune_interval: Duration,
+    /// Who is told of what a person should know.
+    pub alerts: Alerts,
+    /// From when on what lasts is told.
+    pub thresholds: Thresholds,
 }
 
 /// What becomes of a row that the target cannot hold.
@@ -171,6 +178,8 @@ pub(crate) struct Run {
     pub epoch: Option<i64>,
     /// Knows the last session on the target, which the server may still keep.
     pub(crate) former: Option<Attendant>,
+    /// Tells of what a person should know.
+    pub(crate) tell: Tell,
     /// Sessions that failed since the last one that got somewhere.
     failures: u32,
     /// When a session last ended because one side was not what it should be.
@@ -196,8 +205,9 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
     let source = SourceThread::open(config.source.clone()).await?;
     let overrides = config.overrides.clone();
     source.run(move |source| source.leave_out(overrides)).await;
+    let tell = Tell::begin(config.alerts.clone(), config.thresholds);
     let mut run =
-        Run { config, source, stop, epoch: None, former: None, failures: 0, doubted: None };
+        Run { config, source, stop, epoch: None, former: None, tell, failures: 0, doubted: None };
     loop {
         let mut stop = run.stop.clone();
         let outcome = tokio::select! {
@@ -218,6 +228,9 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
             Err(Error::LookAnew) => Duration::ZERO,
             Err(error) if run.may_retry(&error) => {
                 run.failures += 1;
+                if let Error::Target(error) = &error {
+                    run.tell.target_is_lost(crate::error::chain(error));
+                }
                 let pause = target::connect::retry_pause(run.failures);
                 if run.failures.is_power_of_two() {
                     let what = match error {
@@ -392,6 +405,7 @@ impl Run {
             tracing::info!(after_failures = self.failures, "the target is back");
         }
         self.failures = 0;
+        self.tell.target_is_back();
     }
 }
 
@@ -410,6 +424,7 @@ fn in_words(rescue: &Rescue) -> String {
 
 async fn session(run: &mut Run) -> Result<Ended, Error> {
     let mut session = prepare::prepare(run).await?;
+    session.attendant.attend(run.tell.incidents_now(&session.client)).await?;
     if run.stop.is_given() {
         return Ok(Ended::Stopped);
     }

@@ -69,6 +69,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
         home::check(&client, stored).await?;
     }
     if let Some(place) = place.clone() {
+        run.tell.stands_at(&place);
         run.source.run(move |source| source.prove(&place)).await?;
     }
     check_pairing(run, stored.as_ref()).await?;
@@ -97,6 +98,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let made = create(run, &client, &blueprint, begun, anchor);
     let plan = Arc::new(attendant.attend(made).await?);
     let (epoch, stored) = attendant.attend(take(run, &client, stored.as_ref(), &now)).await?;
+    run.tell.stands_at(&stored.place());
     let keys = key_statements(&plan, &blueprint.ddl);
     let lineage = installed.lineage;
     let stopped = blueprint.survey.catalog.tables.iter();

@@ -160,8 +160,13 @@ impl Stream {
             self.read = through;
             let waiting = batch.read_through.0 - self.applier.standing().applied.position.0;
             self.lag.read(batch.oldest_ms, batch.changes, waiting);
+            // Before it was in step for the first time, what it lacks is the rest of the copy.
+            if self.phase == Phase::Streaming {
+                run.tell.unapplied_since(self.lag.oldest_ms());
+            }
             next = self.apply(run, batch).await?;
             self.note_lag_if_due().await?;
+            self.tell_incidents(run).await?;
             // A stop does not wait for a backlog: what is committed stays, the rest is replayed.
             if run.stop.is_given() {
                 if self.applier.is_pending() {
@@ -206,7 +211,7 @@ impl Stream {
             match applied {
                 Ok(applied) => {
                     run.got_somewhere();
-                    self.note_commit(applied);
+                    self.note_commit(run, applied);
                     return ahead;
                 }
                 refused => refused,
@@ -218,7 +223,7 @@ impl Stream {
         match applied {
             Ok(applied @ Applied::Committed(standing)) => {
                 run.got_somewhere();
-                self.note_commit(applied);
+                self.note_commit(run, applied);
                 tracing::debug!(
                     applied = standing.applied.position.0,
                     changes = batch.changes,
@@ -269,6 +274,8 @@ impl Stream {
     /// Nothing more to read. Ends what is open, builds what waited for this moment, waits.
     async fn at_head(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
         if self.applier.standing().is_consistent() {
+            run.tell.unapplied_since(None);
+            run.tell.target_is_back();
             let was_built = self.is_built;
             let ended = self.at_consistent_state(run).await?;
             if ended.is_some() || !was_built {
@@ -288,6 +295,8 @@ impl Stream {
     async fn at_consistent_state(&mut self, run: &mut Run) -> Result<Option<Ended>, Error> {
         if !self.is_built {
             self.build(run).await?;
+            let client = self.applier.client();
+            self.attendant.attend(run.tell.incidents_now(client)).await?;
         } else if run.config.until_caught_up {
             if !self.stopped.is_empty() {
                 return Err(Error::Stopped { tables: self.stopped.clone() });
@@ -341,10 +350,12 @@ impl Stream {
                     () = tokio::time::sleep_until(look_at) => break false,
                     () = tokio::time::sleep(minute_ends), if !self.applier.is_pending() => {
                         self.note_lag_if_due().await?;
+                        self.tell_incidents(run).await?;
                     }
                 }
             };
             self.note_lag_if_due().await?;
+            self.tell_incidents(run).await?;
             if !self.stopped.is_empty() && STOPPED_INTERVAL <= self.begun.elapsed() {
                 return Err(Error::LookAnew);
             }
@@ -368,10 +379,20 @@ impl Stream {
         }
     }
 
-    fn note_commit(&mut self, applied: Applied) {
-        if let Applied::Committed(_) = applied {
+    fn note_commit(&mut self, run: &mut Run, applied: Applied) {
+        if let Applied::Committed(standing) = applied {
             self.lag.committed(now_ms());
+            run.tell.moved_to(standing.applied.position);
         }
+    }
+
+    /// Tells what has been written down, if it is time to look.
+    async fn tell_incidents(&mut self, run: &mut Run) -> Result<(), Error> {
+        if self.applier.is_pending() {
+            return Ok(());
+        }
+        let client = self.applier.client();
+        Ok(self.attendant.attend(run.tell.incidents(client)).await?)
     }
 
     /// Once a minute, and never within a transaction that is open for a backlog.
@@ -443,7 +464,7 @@ impl Stream {
 }
 
 /// The clock that the source's changes carry, too.
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -24,6 +24,7 @@ pub mod explain;
 pub mod expr;
 pub mod history;
 pub mod home;
+pub mod incidents;
 pub mod ledger;
 pub mod parity;
 pub mod private;

@@ -4,9 +4,13 @@
 //! parse. `LITE2PG_BLESS=1` rewrites what is generated; prose is for people to write.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, Parser as _};
+use lite2pg::alert::{Alert, KINDS, Settings};
+use lite2pg::change::{Lineage, Position};
 use lite2pg::cli::{Cli, PaceArgs};
 use lite2pg::config::File;
 use lite2pg::error::Exit;
@@ -345,6 +349,9 @@ fn the_configuration_page_has_every_key_and_its_default() {
         ("`verify.reread`", format!("`\"{}h\"`", File::default().reread().as_secs() / 3_600)),
         ("`changelog.retained_changes_max`", format!("`{}`", config.retained_changes_max)),
         ("`changelog.prune_interval`", format!("`\"{}s\"`", config.prune_interval.as_secs())),
+        ("`alerts.per_hour`", format!("`{}`", Settings::default().rate().0)),
+        ("`alerts.burst`", format!("`{}`", Settings::default().rate().1)),
+        ("`alerts.target_lost`", format!("`\"{}s\"`", config.thresholds.target_lost.as_secs())),
     ] {
         let row = rows.iter().find(|row| row[0] == key).expect("the keys were compared above");
         assert_eq!(row[2], default, "default of {key}");
@@ -384,6 +391,8 @@ fn the_sample_configuration_is_accepted_and_shows_every_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("lite2pg.toml");
     std::fs::write(&path, &all).expect("write");
+    // It has a webhook.
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
     File::read(Some(&path)).unwrap_or_else(|error| panic!("{error}\n{all}"));
     let shown: toml::Table = all.parse().expect("it was just read");
     let mut keys = BTreeSet::new();
@@ -582,6 +591,66 @@ fn every_key_of_status_is_explained() {
     let explained: BTreeSet<String> =
         page.rows().iter().map(|row| row[0].replace('`', "")).collect();
     assert_eq!(explained, keys);
+}
+
+/// The kinds of incidents that the sources write down.
+fn incidents_in_code() -> BTreeSet<String> {
+    let mut left = vec![root().join("src")];
+    let mut found = BTreeSet::new();
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).expect("read a directory").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("sources are UTF-8");
+                for call in text.split("incident(").skip(1) {
+                    let kind = call.split('"').nth(1).unwrap_or_default();
+                    let is_kind = |c: char| c.is_ascii_lowercase() || c == '_';
+                    if !kind.is_empty() && kind.chars().all(is_kind) {
+                        found.insert(kind.to_owned());
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_kind_of_alert_has_its_severity_and_what_to_do() {
+    let page = Page::read("docs/reference/alerts.md");
+    let rows = page.rows().into_iter().filter(|row| row.len() == 4);
+    let documented: Vec<(String, String)> =
+        rows.map(|row| (row[0].replace('`', ""), row[1].clone())).collect();
+    let known = KINDS.iter().map(|(kind, severity)| (*kind, severity.as_str()));
+    let known: Vec<(String, String)> =
+        known.map(|(kind, severity)| (kind.to_owned(), severity.to_owned())).collect();
+    assert_eq!(documented, known);
+    let incidents = incidents_in_code();
+    assert!(incidents.contains("table_again") && 7 < incidents.len(), "{incidents:?}");
+    let kinds: BTreeSet<String> = known.into_iter().map(|(kind, _)| kind).collect();
+    let unheard_of: Vec<&String> = incidents.difference(&kinds).collect();
+    assert!(unheard_of.is_empty(), "give these a severity in `KINDS`: {unheard_of:?}");
+}
+
+#[test]
+fn every_key_of_an_alert_and_every_variable_of_its_command_is_explained() {
+    let lineage = Lineage { source_id: String::new(), generation: 1 };
+    let alert = Alert { lineage: Some(lineage), ..Alert::new("drift", "") };
+    let alert = Alert { position: Some(Position(1)), ..alert };
+    let mut keys = BTreeSet::new();
+    paths(&serde_json::to_value(alert).expect("an alert is JSON"), "", &mut keys);
+    let page = Page::read("docs/reference/alerts.md");
+    let rows = page.rows().into_iter().filter(|row| row.len() == 2);
+    let explained: BTreeSet<String> = rows.map(|row| row[0].replace('`', "")).collect();
+    assert_eq!(explained, keys);
+    let code = Page::read("src/alert/command.rs");
+    let product = code.text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    let code = Page { text: product, ..code };
+    let mut named = variables_in(&page);
+    named.retain(|name| name.starts_with("LITE2PG_ALERT_"));
+    assert_eq!(named, variables_in(&code));
 }
 
 /// Decisions are numbered without gaps and say four things.

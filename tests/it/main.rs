@@ -28,6 +28,7 @@ mod single_writer;
 mod stop;
 
 mod adopt;
+mod alerts;
 mod alter;
 mod bad_input;
 mod checksum;

@@ -61,3 +61,6 @@ alter table lite2pg.tables add constraint tables_state_check
     check (state in ('copying', 'copied', 'streaming', 'stopped', 'dirty'));
 
 insert into lite2pg.format values (5);
+
+-- When those who wanted to be told of it were told.
+alter table lite2pg.incidents add column told_at timestamptz;

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod database;
 pub mod pair;
 pub mod proxy;
+pub mod receiver;
 pub mod roles;
 pub mod scene;
 pub mod sidecar;
