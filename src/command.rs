@@ -363,6 +363,33 @@ async fn show_quarantine(file: &File, args: QuarantineArgs) -> Result<Exit, Repo
 
 async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
     let path = file.source(&args.source)?;
+    let alerts = file.alerts(&args.target, &path);
+    let is_json = args.json;
+    let outcome = verdict_on(file, args, path).await;
+    let alert = match &outcome {
+        Ok(verdict) => report::alert(verdict),
+        Err(report) => (report.exit == Exit::Lineage).then(|| alert_of(report)),
+    };
+    if let Some(alert) = alert {
+        alerts.send(alert);
+    }
+    let exit = outcome.and_then(|verdict| {
+        if is_json {
+            print_json(&verdict)?;
+        } else {
+            print(&report::verdict(&verdict))?;
+        }
+        Ok(exit_of(verdict.verdict))
+    });
+    alerts.finish(alert::FINISH_MAX).await;
+    exit
+}
+
+async fn verdict_on(
+    file: &File,
+    args: VerifyArgs,
+    path: PathBuf,
+) -> Result<verify::verdict::Verdict, Report> {
     let overrides = file.overrides(false)?;
     let (config, cluster) = existing(file, &args.target, path, overrides).await?;
     let scope = verify::Scope {
@@ -375,13 +402,7 @@ async fn compare(file: &File, args: VerifyArgs) -> Result<Exit, Report> {
     };
     let outcome = verify::verify(&config, scope).await;
     release(cluster).await?;
-    let verdict = outcome?;
-    if args.json {
-        print_json(&verdict)?;
-    } else {
-        print(&report::verdict(&verdict))?;
-    }
-    Ok(exit_of(verdict.verdict))
+    Ok(outcome?)
 }
 
 async fn repair(file: &File, args: RepairArgs) -> Result<Exit, Report> {

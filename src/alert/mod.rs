@@ -34,6 +34,8 @@ use crate::history::Time;
 pub const KINDS: &[(&str, Severity)] = &[
     ("lineage_stop", Severity::Critical),
     ("run_ended", Severity::Critical),
+    ("drift", Severity::Critical),
+    ("verify_failed", Severity::Critical),
     ("table_stopped", Severity::Critical),
     ("target_lost", Severity::Warning),
     ("lag", Severity::Warning),

@@ -31,7 +31,7 @@ pub use history::{
 pub use html::html;
 pub use page::page as history_page;
 pub use quarantine::quarantine;
-pub use verify::{repaired, verdict};
+pub use verify::{alert, repaired, verdict};
 
 use crate::assess::outcome::{Assessment, ColumnReport, Finding, Severity, TableReport, Verdict};
 use crate::assess::proposal::{Proposal, Setting, grouped};

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{counted, shown};
+use crate::alert::Alert;
 use crate::target::checks::CheckState;
-use crate::verify::invariant::State;
+use crate::verify::invariant::{Severity, State};
 use crate::verify::parity;
 use crate::verify::repair::Repaired;
 use crate::verify::verdict::{DriftKind, LeftOut, Outcome, ScopeWord, Verdict};
@@ -19,6 +20,43 @@ pub fn verdict(verdict: &Verdict) -> String {
         part.iter().for_each(|one| line(&mut text, one));
     }
     text
+}
+
+/// Tables that an alert names; the verdict has all.
+const TABLES_TOLD: usize = 20;
+
+/// What is told of a verdict at once: that it fails. Rows in quarantine alone are no news: that was
+/// told when they were set aside.
+pub fn alert(verdict: &Verdict) -> Option<Alert> {
+    if verdict.verdict != Outcome::Fail {
+        return None;
+    }
+    let differing = verdict.tables.iter().filter(|table| 0 < table.drift_rows());
+    let differing = differing.map(|table| format!("{} {}", table.name, table.drift_rows()));
+    let mut found: Vec<String> = differing.take(TABLES_TOLD).collect();
+    let invariants = verdict.invariants.iter().map(|one| (&one.name, one.severity, one.state));
+    let queries = verdict.parity.iter().map(|one| (&one.name, one.severity, one.state));
+    let invariants = invariants.map(|one| ("invariant", one));
+    for (what, (name, severity, state)) in invariants.chain(queries.map(|one| ("query", one))) {
+        if (severity, state) == (Severity::Fail, State::Violated) {
+            found.push(format!("{what} {name}"));
+        }
+    }
+    let failed = verdict.checks.iter().filter(|check| check.state == CheckState::Failed);
+    found.extend(failed.map(|check| check.name.clone()));
+    if found.is_empty() && 0 < verdict.quarantined() {
+        return None;
+    }
+    let kind = if 0 < verdict.drift_rows { "drift" } else { "verify_failed" };
+    let message = match found.as_slice() {
+        [] => summary(verdict),
+        found => format!("{}: {}", summary(verdict), found.join(", ")),
+    };
+    let position = Some(verdict.position.applied);
+    let lineage = Some(verdict.position.lineage.clone());
+    let hint = Some("`lite2pg verify` names the rows; `lite2pg repair` makes them right.");
+    let hint = hint.filter(|_| kind == "drift").map(str::to_owned);
+    Some(Alert { position, lineage, hint, ..Alert::new(kind, message) })
 }
 
 fn tables(verdict: &Verdict) -> Vec<String> {

@@ -377,6 +377,37 @@ fn a_command_that_fails_is_a_line_in_the_log_with_what_it_said() {
 }
 
 #[test]
+fn drift_that_verify_finds_is_told_and_equality_is_not() {
+    let told = Told::in_step();
+    let receiver = Receiver::start();
+    let config = Told::webhook(&receiver, &told.command());
+    told.call("verify", &config).arg("--full").finish().expect_code(0);
+    assert_eq!(receiver.kinds(), [""; 0]);
+    told.pair.target().run("update public.orders set note = 'z' where id < 3");
+    told.call("verify", &config).arg("--full").finish().expect_code(1);
+    let by_command = told.by_command();
+    for alert in [&receiver.came()[0].body, first(&by_command, "drift")] {
+        assert_eq!((&alert["kind"], &alert["severity"]), (&"drift".into(), &"critical".into()));
+        let message = alert["message"].as_str().expect("text");
+        assert!(message.contains("2 of 3 rows") && message.contains("orders 2"), "{message}");
+        assert!(alert["position"].is_number() && alert["lineage"].is_object(), "{alert}");
+    }
+    told.pair.target().run("update public.orders set note = chr(96 + id::int)");
+    let broken = format!("{config}\n[invariants.broken]\nsource = 'select 1'\ntarget = 'select 2'");
+    told.call("verify", &broken).arg("--full").finish().expect_code(1);
+    let alert = receiver.await_kind("verify_failed");
+    assert!(alert["message"].as_str().expect("text").ends_with("invariant broken"), "{alert}");
+    // That a row cannot be held was told when it was set aside.
+    told.pair.write(REFUSED);
+    told.pair.catch_up("").expect_code(0);
+    told.call("verify", &config).arg("--full").finish().expect_code(1);
+    told.uninstall();
+    told.call("verify", &config).finish().expect_code(4);
+    let expected = ["critical drift", "critical verify_failed", "critical lineage_stop"];
+    assert_eq!(receiver.kinds(), expected);
+}
+
+#[test]
 fn a_lost_target_is_told_after_a_while_and_so_is_its_return() {
     let told = Told::in_step();
     let receiver = Receiver::start();
