@@ -268,6 +268,10 @@ fn redacted(text: &str) -> String {
             Some((before, _)) => format!("{before}\"at\": \"(a time)\","),
             None => line,
         };
+        let line = match line.split_once("\"last_at\": ") {
+            Some((before, _)) => format!("{before}\"last_at\": \"(a time)\","),
+            None => line,
+        };
         match (line.split_once("changes, "), line.split_once("incident ")) {
             (Some((before, after)), _) => {
                 let after = after.split_once(" s, ").map_or(after, |(_, after)| after);
