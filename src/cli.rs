@@ -50,7 +50,7 @@ pub enum Command {
     /// Put the changelog and its triggers into the source.
     Install(SourceArgs),
     /// Remove all that lite2pg put into the source.
-    Uninstall(SourceArgs),
+    Uninstall(UninstallArgs),
     /// Bring the target into step with the source and keep it there.
     Run(RunArgs),
     /// Show how far replication is.
@@ -138,6 +138,24 @@ pub struct AssessArgs {
     /// `mode = "adopt"` in lite2pg.toml.
     #[arg(long)]
     pub adopt: bool,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 removed · 1 a sidecar streams from this file to the target that \
+    is named or configured · 2 wrong usage · 3 could not find out."
+)]
+pub struct UninstallArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub target: TargetArgs,
+    /// Also while a sidecar streams from this file, which then stops with exit code 4.
+    #[arg(long)]
+    pub while_running: bool,
 }
 
 /// Arguments of `schema`.

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use crate::alert::{self, Alert, Alerts};
 use crate::assess::outcome::Verdict;
+use crate::change::Lineage;
 use crate::cli::{
     AssessArgs, Cli, Command, GuardArgs, LogFormat, PaceArgs, QuarantineArgs, RepairArgs,
-    ReportArgs, ReportFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs, VerifyArgs,
+    ReportArgs, ReportFormat, RunArgs, SchemaArgs, SourceArgs, StatusArgs, TargetArgs,
+    UninstallArgs, VerifyArgs,
 };
 use crate::config::{self, File, Private};
 use crate::daemon::{self, Ended, Stop};
-use crate::error::{Exit, Report};
+use crate::error::{self, Exit, Report};
 use crate::history::History;
 use crate::overrides::{Mode, Overrides};
 use crate::source::thread::SourceThread;
@@ -31,7 +33,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, Report> {
     match cli.command {
         Command::Assess(args) => assess(&file, args).await,
         Command::Install(args) => install(&file, &args),
-        Command::Uninstall(args) => uninstall(&file, &args),
+        Command::Uninstall(args) => uninstall(&file, args).await,
         Command::Schema(args) => schema(&file, args).await,
         Command::Run(args) => run(&file, args).await,
         Command::Status(args) => show_status(&file, args).await,
@@ -167,10 +169,17 @@ fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
             "not captured");
     }
     let installed = triggers::install(&mut source, &survey.catalog, None)?;
+    let captured = survey.catalog.tables.len();
+    if !installed.left_out.is_empty() {
+        let tables = installed.left_out.join(", ");
+        tracing::warn!(%tables, captured, "left out from now on; their triggers are taken out");
+    }
     let what = if installed.is_first {
-        format!("captures {} tables from now on", installed.tables.len())
+        format!("captures {captured} tables from now on")
+    } else if installed.renewed.is_empty() && installed.left_out.is_empty() {
+        format!("already captures {captured} tables; nothing changed")
     } else if installed.renewed.is_empty() {
-        format!("already captures {} tables; nothing changed", installed.tables.len())
+        format!("captures {captured} tables")
     } else {
         format!("renewed the triggers of {} tables", installed.renewed.len())
     };
@@ -178,15 +187,54 @@ fn install(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
     Ok(Exit::Yes)
 }
 
-fn uninstall(file: &File, args: &SourceArgs) -> Result<Exit, Report> {
-    let path = file.source(args)?;
+async fn uninstall(file: &File, args: UninstallArgs) -> Result<Exit, Report> {
+    let path = file.source(&args.source)?;
     let mut source = Source::open(&path)?;
+    if !args.while_running && is_streamed_from(file, args.target, &source).await? {
+        let (triggers, tables) = source.triggers()?;
+        let message = format!(
+            "a sidecar streams from this file: without the {triggers} triggers on {tables} tables \
+             nothing would be captured any more"
+        );
+        return Err(Report::new(Exit::No, message)
+            .hint("Stop it first. With `--while-running` it stops by itself, with exit code 4."));
+    }
     let gone = triggers::uninstall(&mut source)?;
     print(&match gone {
         0 => "nothing of lite2pg was installed\n".to_owned(),
         gone => format!("removed {gone} triggers and tables\n"),
     })?;
     Ok(Exit::Yes)
+}
+
+/// Whether a sidecar streams from this file to the target that is named or configured. Where that
+/// cannot be found out, nobody is known to.
+async fn is_streamed_from(file: &File, args: TargetArgs, source: &Source) -> Result<bool, Report> {
+    let Some(lineage) = source.lineage()? else { return Ok(false) };
+    let (file, path) = (file.clone(), source.path().to_path_buf());
+    let find = move || file.target(&args, &path, Private::MustRun);
+    let found = tokio::task::spawn_blocking(find).await.expect("finding a target does not panic");
+    let (target, cluster) = match found {
+        Ok(found) => found,
+        Err(config::Error::NothingThere { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let asked = is_fed_now(&target, &lineage).await;
+    release(cluster).await?;
+    asked.or_else(|error| {
+        tracing::warn!(error = %error::chain(&error),
+            "the target does not say whether a sidecar is at work");
+        Ok(false)
+    })
+}
+
+async fn is_fed_now(target: &ConnInfo, lineage: &Lineage) -> Result<bool, target::Error> {
+    let (client, _) = connect::connect(target, "lite2pg uninstall").await?;
+    if !ledger::exists(&client).await? || !ledger::is_someone_at_work(&client).await? {
+        return Ok(false);
+    }
+    let stored = ledger::position(&client).await?;
+    Ok(stored.is_some_and(|stored| stored.lineage == *lineage))
 }
 
 /// The target that is named, or a private PostgreSQL; brought up off the async threads.

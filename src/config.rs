@@ -109,6 +109,8 @@ pub enum Private {
     Make,
     /// Use the private PostgreSQL that is there: a question makes none.
     MustExist,
+    /// Use the private PostgreSQL that is running: who asks whether it is in use starts none.
+    MustRun,
 }
 
 /// `lite2pg.toml`.
@@ -340,7 +342,12 @@ impl File {
             return Ok((parsed, None));
         }
         let state = self.state_dir(args, source);
-        if private == Private::MustExist && !PrivateCluster::is_made(&state) {
+        let is_there = match private {
+            Private::Make => true,
+            Private::MustExist => PrivateCluster::is_made(&state),
+            Private::MustRun => PrivateCluster::is_running(&state),
+        };
+        if !is_there {
             return Err(Error::NothingThere { state });
         }
         let pg_bin = args.pg_bin.clone().or_else(|| self.pg_bin.clone());

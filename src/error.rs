@@ -161,6 +161,10 @@ impl From<daemon::Error> for Report {
             daemon::Error::Stopped { .. } => Self::new(Exit::No, error.to_string()).hint(
                 "`lite2pg status` says why; `lite2pg schema --adopt` shows every table and column.",
             ),
+            daemon::Error::Unproven { .. } => Self::new(Exit::No, error.to_string()).hint(
+                "`lite2pg verify` lists them. Somebody else may be writing to the target's tables, \
+                 or a trigger of theirs changes what arrives.",
+            ),
             daemon::Error::LookAnew => Self::new(Exit::Unknown, error.to_string()),
             daemon::Error::WasAdopted => Self::new(Exit::Usage, error.to_string())
                 .hint("Say mode = \"adopt\" in lite2pg.toml, or `--adopt`."),
@@ -293,10 +297,16 @@ impl From<crate::guard::Error> for Report {
 /// What a broken lineage means, for people.
 pub(crate) fn meaning(broken: &source::Broken) -> &'static str {
     use source::Broken::{
-        AnchorGone, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage, WentBack,
+        AnchorGone, ChangelogAltered, ChangelogGone, Forked, Gap, Gone, Mixed, OtherLineage,
+        WentBack,
     };
     match broken {
         ChangelogGone => "A deployment may have shipped an empty or older copy of the database.",
+        ChangelogAltered { .. } => {
+            "Somebody changed a table of lite2pg's in the file. Where that made writes of the \
+             application fail, the triggers are taken out; what is written without them is not \
+             captured."
+        }
         Gone { .. } => "The file was removed, or something else was put in its place.",
         Mixed => {
             "SQLite reads the new file through the old -wal, and so does the application: what it \

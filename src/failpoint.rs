@@ -33,6 +33,8 @@ failpoints! {
     TARGET_MIGRATED = "target-migrated";
     /// Some target tables exist, uncommitted.
     TARGET_TABLE_MADE = "target-table-made";
+    /// A table whose writes went unseen is marked dirty and has its new number, uncommitted.
+    UNSEEN_MARKED = "unseen-marked";
     /// A target table has followed a column of its source, uncommitted.
     TARGET_TABLE_ALTERED = "target-table-altered";
     /// Target tables and the first position are about to commit together.
@@ -93,6 +95,18 @@ failpoints! {
     GUARD_FILE_COMMITTED = "guard-file-committed";
     /// The target stands where the file is.
     GUARD_FINISHED = "guard-finished";
+    /// Some rows of a dirty table that differ are named in the changelog.
+    UNSEEN_TOUCHED = "unseen-touched";
+    /// Rows of a dirty table are in the archive, and about to be overwritten; uncommitted.
+    UNSEEN_ARCHIVED = "unseen-archived";
+    /// A dirty table has been compared whole; what differs is named in the changelog.
+    UNSEEN_COMPARED = "unseen-compared";
+    /// A dirty table is proven; nobody has noted it.
+    UNSEEN_PROVEN = "unseen-proven";
+    /// A dirty table is noted as proven, uncommitted.
+    UNSEEN_BEFORE_COMMIT = "unseen-before-commit";
+    /// The triggers are taken out because their changelog is gone, uncommitted.
+    FREE_BEFORE_COMMIT = "free-before-commit";
     /// Everything of ours is dropped, uncommitted.
     UNINSTALL_BEFORE_COMMIT = "uninstall-before-commit";
 }

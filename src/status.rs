@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::change::{Lineage, Position};
 use crate::source::thread::SourceThread;
 use crate::target::ledger::{self, KnownTable, Phase, STOPPED};
+use crate::target::unseen::DIRTY;
 use crate::target::verifications;
 use crate::{source, target};
 
@@ -17,7 +18,7 @@ use crate::{source, target};
 pub struct Status {
     /// How far replication has come; `null` before it began.
     pub phase: Option<Phase>,
-    /// The target's tables equal one state of the source.
+    /// The target's tables equal one state of the source, and none is dirty.
     pub consistent: bool,
     /// Places in the changelog.
     pub position: Positions,
@@ -77,7 +78,7 @@ pub struct Positions {
 pub struct TableStatus {
     /// Its name on the source.
     pub name: String,
-    /// `copying`, `copied`, `streaming` or `stopped`.
+    /// `copying`, `copied`, `streaming`, `dirty` or `stopped`.
     pub state: String,
     /// Rows on the target.
     pub rows: i64,
@@ -189,6 +190,7 @@ pub async fn read(source: &SourceThread, client: &Client) -> Result<Status, crat
     };
     if let Some(stored) = &stored {
         read_target(client, &stored.target_schema, &mut status).await?;
+        status.consistent &= !status.has_dirty_table();
     }
     let is_alone = has_ledger && !ledger::is_someone_at_work(client).await?;
     status.waiting_for = waiting_for(&status, is_alone);
@@ -288,17 +290,36 @@ fn waiting_for(status: &Status, is_alone: bool) -> Option<String> {
     if let Some(broken) = &status.broken {
         return Some(format!("a decision: {broken}; `lite2pg guard` says more"));
     }
-    if is_alone && (0 < status.lag_changes || phase != Phase::Streaming) {
+    let is_unfinished = phase != Phase::Streaming || status.has_dirty_table();
+    if is_alone && (0 < status.lag_changes || is_unfinished) {
         return Some("no lite2pg is running for this target".to_owned());
     }
     match phase {
         Phase::Copying => Some("the first copy".to_owned()),
         Phase::CatchingUp => Some("catching up after the copy".to_owned()),
-        Phase::Streaming => status.tables.iter().find_map(TableStatus::waits_for),
+        Phase::Streaming => {
+            let stopped = status.tables.iter().find_map(TableStatus::waits_for);
+            stopped.or_else(|| status.tables.iter().find_map(TableStatus::waits_to_be_proven))
+        }
     }
 }
 
 impl TableStatus {
+    fn is_dirty(&self) -> bool {
+        self.state == DIRTY
+    }
+
+    /// What is being done about a dirty table.
+    fn waits_to_be_proven(&self) -> Option<String> {
+        self.is_dirty().then(|| {
+            format!(
+                "table {} is dirty: writes to it may have gone unseen; it is compared row by row \
+                 and stays readable meanwhile",
+                self.name
+            )
+        })
+    }
+
     /// What a stopped table needs.
     fn waits_for(&self) -> Option<String> {
         let reason = self.reason.as_ref().filter(|_| self.state == STOPPED)?;
@@ -310,6 +331,10 @@ impl TableStatus {
 }
 
 impl Status {
+    fn has_dirty_table(&self) -> bool {
+        self.tables.iter().any(TableStatus::is_dirty)
+    }
+
     /// For a terminal.
     pub fn render(&self) -> String {
         let mut text = String::new();

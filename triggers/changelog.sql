@@ -13,8 +13,6 @@ create table "_lite2pg_meta" (
     id integer primary key, format, source_id, generation, key_width, target
 );
 
-create table "_lite2pg_tables" (id integer primary key, name, named_by);
-
 create table "_lite2pg_changelog" (
     seq integer primary key, tbl, op, at, token, {{key_columns}}
 );

@@ -37,6 +37,9 @@ pub const KINDS: &[(&str, Severity)] = &[
     ("drift", Severity::Critical),
     ("verify_failed", Severity::Critical),
     ("table_stopped", Severity::Critical),
+    ("capture_ended", Severity::Critical),
+    ("unseen_writes_left", Severity::Critical),
+    ("unseen_writes", Severity::Warning),
     ("target_lost", Severity::Warning),
     ("lag", Severity::Warning),
     ("quarantine", Severity::Warning),
@@ -47,6 +50,7 @@ pub const KINDS: &[(&str, Severity)] = &[
     ("target_back", Severity::Info),
     ("lag_over", Severity::Info),
     ("quarantine_empty", Severity::Info),
+    ("unseen_writes_put_right", Severity::Info),
     ("table_altered", Severity::Info),
     ("table_dropped", Severity::Info),
 ];

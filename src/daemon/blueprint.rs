@@ -135,7 +135,7 @@ pub(crate) async fn plan_in_force(
         let known = known.iter().find(|known| known.name == table.name)?;
         blueprint.mapping(table, known.id)
     });
-    let plan = Plan::new(mappings.collect());
+    let plan = Plan::new(mappings.collect(), &blueprint.survey.numbers);
     Ok((plan, blueprint.survey))
 }
 

@@ -10,8 +10,8 @@ use tokio_postgres::Client;
 use crate::source::copy::autoincrement_counter;
 use crate::source::thread::SourceThread;
 use crate::source::{self, Source};
-use crate::target::build;
 use crate::target::ledger::{self, Phase};
+use crate::target::{build, unseen};
 
 /// What was done.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -42,6 +42,10 @@ pub async fn finalise(
     source.run(move |source| source.prove(&place)).await?;
     if stored.phase != Phase::Streaming {
         return Err(super::Error::NotInStep { phase: stored.phase.as_str() });
+    }
+    if !unseen::dirty(client).await?.is_empty() {
+        let phase = "writes to a table may have gone unseen, and it is not proven yet";
+        return Err(super::Error::NotInStep { phase });
     }
     let (catalog, counters) = source
         .run(|source: &mut Source| {

@@ -18,6 +18,7 @@ pub mod prepare;
 mod progress;
 pub mod stream;
 mod tell;
+mod unseen;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,9 +29,9 @@ use self::tell::Tell;
 use crate::adopt::Finding;
 use crate::alert::{Alerts, Thresholds};
 use crate::overrides::{self, Overrides};
-use crate::source::Traces;
 use crate::source::rescue::Rescue;
 use crate::source::thread::SourceThread;
+use crate::source::{Source, Traces};
 use crate::target::attend::Attendant;
 use crate::target::conninfo::ConnInfo;
 use crate::target::{connect, decisions, ledger};
@@ -129,6 +130,12 @@ pub enum Error {
         /// The names of the tables on the source.
         tables: Vec<String>,
     },
+    /// In step but for these, whose rows differ although they were replayed again.
+    #[error("in step, but rows of {} differ although they were replayed again", tables.join(", "))]
+    Unproven {
+        /// The names of the tables on the source.
+        tables: Vec<String>,
+    },
     /// What had stopped a table may be gone; a new session looks. Never leaves a run.
     #[error("a stopped table may be able to go on")]
     LookAnew,
@@ -217,6 +224,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
         };
         let outcome = match outcome {
             Err(Error::Source(error)) => Err(run.explain(error).await?),
+            Err(error) if run.may_retry(&error) => {
+                let harm = run.source.run(Source::check_capture).await;
+                Err(harm.err().map_or(error, Error::from))
+            }
             outcome => outcome,
         };
         let pause = match outcome {
@@ -255,8 +266,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
                 Duration::ZERO
             }
             Err(error) => {
-                if let Error::Source(source::Error::Lineage(source::Broken::ChangelogGone)) = error
-                {
+                if let Error::Source(source::Error::Lineage(_)) = error {
                     run.free_application().await;
                 }
                 if let Error::Source(source::Error::Lineage(broken)) = &error {
@@ -267,7 +277,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<Ended, Error> {
         };
         tokio::select! {
             () = stop.given() => return Ok(Ended::Stopped),
-            () = tokio::time::sleep(pause) => {}
+            () = run.pause(pause) => {}
         }
     }
 }
@@ -284,9 +294,34 @@ impl Run {
             | Error::NotInStep { .. }
             | Error::NotAdoptable { .. }
             | Error::Stopped { .. }
+            | Error::Unproven { .. }
             | Error::LookAnew
             | Error::WasAdopted
             | Error::NothingToDo => false,
+        }
+    }
+
+    /// Waits before the next session. While the target is away nobody else looks whether the
+    /// application can write, so what keeps it from that ends the pause.
+    async fn pause(&self, pause: Duration) {
+        let until = tokio::time::Instant::now() + pause;
+        let mut seen = None;
+        while tokio::time::Instant::now() < until {
+            let next = tokio::time::Instant::now() + self.config.poll_interval;
+            tokio::time::sleep_until(next.min(until)).await;
+            let looked = self.source.run(move |source| {
+                let version = source.data_version()?;
+                if seen != Some(version) {
+                    source.check_capture()?;
+                }
+                Ok::<_, source::Error>(version)
+            });
+            match looked.await {
+                Ok(version) => seen = Some(version),
+                Err(source::Error::Lineage(_)) => return,
+                // The next session says what it is.
+                Err(_) => {}
+            }
         }
     }
 
@@ -303,6 +338,7 @@ impl Run {
             | Error::NotInStep { .. }
             | Error::NotAdoptable { .. }
             | Error::Stopped { .. }
+            | Error::Unproven { .. }
             | Error::LookAnew
             | Error::WasAdopted
             | Error::NothingToDo => false,
@@ -330,7 +366,7 @@ impl Run {
                 rest = (now, Instant::now());
             }
         }
-        match self.source.run(source::Source::reopen).await {
+        match self.source.run(Source::reopen).await {
             // The proof that follows says so, too.
             Err(error) if error.is_doubtful() => Ok(()),
             outcome => Ok(outcome?),
@@ -352,19 +388,35 @@ impl Run {
         Ok(explained.into())
     }
 
-    /// Somebody dropped the changelog: the application comes first. Asked only once the file has
-    /// come to rest, so that nothing is written into one that is just being replaced.
+    /// Somebody dropped the changelog, or made something else of it: the application comes first.
+    /// Asked only once the file has come to rest, so that nothing is written into one that is just
+    /// being replaced.
     async fn free_application(&self) {
-        match self.source.run(source::triggers::remove_stranded).await {
-            Ok(false) => {}
-            Ok(true) => tracing::error!(
-                "the changelog was dropped and every write of the application failed; \
-                 the triggers are taken out"
-            ),
-            Err(error) => tracing::error!(
-                error = %crate::error::chain(&error),
-                "triggers without a changelog may be left; writes of the application then fail"
-            ),
+        let freed = match self.source.run(source::strand::free).await {
+            Ok(None) => return,
+            Ok(Some(freed)) => freed,
+            Err(error) => {
+                tracing::error!(
+                    error = %crate::error::chain(&error),
+                    "triggers without their changelog may be left; writes of the application then \
+                     fail"
+                );
+                return;
+            }
+        };
+        let what = match &freed.broken {
+            source::Broken::ChangelogGone => "the changelog was dropped".to_owned(),
+            other => other.to_string(),
+        };
+        let message = format!(
+            "{what}; every write of the application would fail, so the triggers are taken out, {} \
+             of them; what is written from now on is not captured",
+            freed.triggers
+        );
+        tracing::error!("{message}");
+        if let Err(error) = self.note_freed(&message).await {
+            let error = crate::error::chain(&error);
+            tracing::warn!(%error, "the incident is not in the ledger");
         }
     }
 
@@ -397,6 +449,17 @@ impl Run {
             tracing::warn!(error = %crate::error::chain(&error),
                 "the stop could not be written down on the target");
         }
+    }
+
+    /// The session is over, so this takes a connection of its own.
+    async fn note_freed(&self, message: &str) -> Result<(), target::Error> {
+        let (client, _) = target::connect::connect(&self.config.target, "lite2pg apply").await?;
+        if !ledger::is_readable(&client).await? {
+            return Ok(());
+        }
+        let applied = ledger::position(&client).await?;
+        let applied = applied.map(|stored| stored.standing.applied.position);
+        ledger::incident(&client, "capture_ended", applied, message).await
     }
 
     /// A session got somewhere; the next failure is the first again.

@@ -5,6 +5,7 @@
 //! head at that moment, so every row copied later is at least as new. Each step is safe to repeat
 //! after a crash at any point.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,17 +15,17 @@ use tokio_postgres::Client;
 use super::blueprint::{ADOPTED, Blueprint, LOSSY};
 use super::{Error, Run, decide};
 use crate::change::{Anchor, Lineage, Place, TableId};
-use crate::mapping::Mapping;
+use crate::mapping::{From, MappedColumn, Mapping};
 use crate::source::changelog::Plan;
 use crate::source::{self, Broken, Source, Survey, triggers};
 use crate::table::{Ident, Table};
-use crate::target::alter::{self, Change};
+use crate::target::alter::{self, Change, Step};
 use crate::target::attend::Attendant;
 use crate::target::build::{How, Work};
 use crate::target::ddl::{Ddl, Note};
 use crate::target::ledger::{self, KnownTable, SourceState, Stored};
-use crate::target::{self, build, connect};
-use crate::target::{decisions, home};
+use crate::target::unseen::Marked;
+use crate::target::{self, build, connect, decisions, home, rebuilt};
 
 /// What the rest of a session works with.
 pub(crate) struct Session {
@@ -44,6 +45,8 @@ pub(crate) struct Session {
     pub epoch: i64,
     /// What the target said last.
     pub stored: Stored,
+    /// Tables that the source does not have any more; their targets go if they do not come back.
+    pub gone: Vec<KnownTable>,
 }
 
 impl Session {
@@ -96,7 +99,8 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     attendant.attend(ledger::migrate(&client)).await?;
     let begun = BeginWith { known, stored: stored.as_ref(), installed: &installed, now: &now };
     let made = create(run, &client, &blueprint, begun, anchor);
-    let plan = Arc::new(attendant.attend(made).await?);
+    let (plan, gone) = attendant.attend(made).await?;
+    let plan = Arc::new(plan);
     let (epoch, stored) = attendant.attend(take(run, &client, stored.as_ref(), &now)).await?;
     run.tell.stands_at(&stored.place());
     let keys = key_statements(&plan, &blueprint.ddl);
@@ -104,7 +108,7 @@ pub(crate) async fn prepare(run: &mut Run) -> Result<Session, Error> {
     let stopped = blueprint.survey.catalog.tables.iter();
     let stopped = stopped.filter(|table| blueprint.stopped(table).is_some());
     let stopped = stopped.map(|table| table.name.clone()).collect();
-    Ok(Session { client, attendant, plan, stopped, keys, lineage, epoch, stored })
+    Ok(Session { client, attendant, plan, stopped, keys, lineage, epoch, stored, gone })
 }
 
 /// Fails if the file remembers that it feeds another target.
@@ -271,6 +275,11 @@ async fn install(
             Ok((installed, head, now))
         })
         .await?;
+    if !done.0.left_out.is_empty() {
+        let tables = done.0.left_out.join(", ");
+        tracing::warn!(%tables, captured = survey.catalog.tables.len(),
+            "left out from now on; their triggers are taken out");
+    }
     if done.0.is_first {
         let tables = done.0.tables.len();
         tracing::info!(lineage = %done.0.lineage, tables, "triggers installed");
@@ -285,17 +294,18 @@ struct BeginWith<'a> {
     now: &'a SourceState,
 }
 
-/// Makes the target tables that are not there, and makes anew those whose source changed shape or
-/// may have been written unseen. Returns the mappings in force.
+/// Makes the target tables that are not there, makes anew those whose source changed shape, and
+/// marks those that may have been written unseen. Returns the mappings in force, and the tables
+/// that are gone from the source but not yet from the target.
 async fn create(
     run: &Run,
     client: &Client,
     blueprint: &Blueprint,
     begun: BeginWith<'_>,
     head: Anchor,
-) -> Result<Plan, Error> {
+) -> Result<(Plan, Vec<KnownTable>), Error> {
     let mut mappings = Vec::new();
-    let (mut wanted, mut altered) = (Vec::new(), Vec::new());
+    let (mut wanted, mut altered, mut marked) = (Vec::new(), Vec::new(), Vec::new());
     let survey = &blueprint.survey;
     let rowids_may_have_moved = begun.stored.is_some_and(|stored| stored.source != *begun.now);
     for table in &survey.catalog.tables {
@@ -310,6 +320,7 @@ async fn create(
             None => Change::None,
             Some(known) => {
                 let change = change_of(known, &mapping, &shape, blueprint, rowids_may_have_moved);
+                let change = guess(run, client, &mapping, change).await?;
                 spare_views(client, &run.config.target_schema, known, change).await?
             }
         };
@@ -329,12 +340,32 @@ async fn create(
                 None => How::Make(blueprint.made(table).expect("what is mapped is made")),
             };
             wanted.push((mappings.len(), how, shape, again.and(known)));
-        } else if let Change::Alter(steps) = change {
-            altered.push((mappings.len(), shape, steps));
+        } else if let Some(known) = known {
+            // The number changes with the triggers.
+            if known.id != id {
+                marked.push(Marked { was: known.id, id, name: known.name.clone() });
+            }
+            let steps = if let Change::Alter(steps) = change { steps } else { Vec::new() };
+            if known.columns != shape {
+                altered.push((mappings.len(), shape, steps));
+            }
         }
         mappings.push(mapping);
     }
-    let gone = dropped(&begun.known, &mappings, blueprint);
+    let (mut gone, mut later) = (Vec::new(), Vec::new());
+    let (dropped, left_out) = without_mapping(&begun.known, &mappings, blueprint);
+    for known in left_out.into_iter().filter(|known| known.is_dirty()) {
+        // Nothing of it is replayed. Should it be captured again, it will have another number.
+        ledger::set_state(client, known.id, "streaming").await?;
+    }
+    for known in dropped {
+        let has_its_target = |mapping: &Mapping| mapping.target == known.target;
+        let schema = &run.config.target_schema;
+        let is_in_the_way = known.is_copying()
+            || mappings.iter().any(has_its_target)
+            || build::is_in_the_way(client, schema, known, &blueprint.ddl).await?;
+        if is_in_the_way { gone.push(known) } else { later.push(known) }
+    }
     let altered = altered.into_iter().map(|(index, shape, steps)| build::Altered {
         mapping: &mappings[index],
         shape,
@@ -352,8 +383,12 @@ async fn create(
     let schema = &run.config.target_schema;
     let ddl = &blueprint.ddl;
     let (wanted, altered) = (wanted.collect(), altered.collect());
-    build::create_tables(client, schema, &Work { wanted, altered, gone, ddl, first }).await?;
-    Ok(Plan::new(mappings))
+    let applied = begun.stored.map(|stored| stored.standing.applied.position);
+    let marked = (marked, applied.unwrap_or_default());
+    let gone_later = later.iter().map(|known| (*known).clone()).collect();
+    let work = Work { wanted, marked, altered, gone, later, ddl, first };
+    build::create_tables(client, schema, &work).await?;
+    Ok((Plan::new(mappings, &begun.installed.numbers), gone_later))
 }
 
 /// A table that cannot be filled stops by itself, with the reason; the others go on.
@@ -373,17 +408,17 @@ async fn stop(
     Ok(())
 }
 
-/// The known tables that are no more. One that is there but cannot be replicated any more keeps
-/// its target.
-fn dropped<'a>(
+/// The known tables that are no more, and those that are there but are not replicated any more,
+/// which keep their targets.
+fn without_mapping<'a>(
     known: &'a [KnownTable],
     mappings: &[Mapping],
     blueprint: &Blueprint,
-) -> Vec<&'a KnownTable> {
+) -> (Vec<&'a KnownTable>, Vec<&'a KnownTable>) {
     let survey = &blueprint.survey;
     let without_mapping =
         known.iter().filter(|known| mappings.iter().all(|one| one.table.name != known.name));
-    let (gone, still_there): (Vec<_>, Vec<_>) = without_mapping.partition(|known| {
+    let (gone, mut still_there): (Vec<_>, Vec<_>) = without_mapping.partition(|known| {
         let is_skipped = survey.catalog.skipped.iter().any(|skipped| skipped.name == known.name);
         let is_there = survey.catalog.tables.iter().any(|table| table.name == known.name);
         !is_skipped && !is_there
@@ -392,11 +427,12 @@ fn dropped<'a>(
         let table = survey.catalog.tables.iter().find(|table| table.name == known.name);
         table.is_some_and(|table| blueprint.stopped(table).is_some())
     };
-    for known in still_there.into_iter().filter(|known| !is_stopped(known)) {
+    still_there.retain(|known| !is_stopped(known));
+    for known in &still_there {
         tracing::warn!(table = %known.name,
             "cannot be replicated any more; its target is left as it is");
     }
-    gone
+    (gone, still_there)
 }
 
 /// What has to be done for the target of a known table to be what it should.
@@ -415,19 +451,63 @@ fn change_of(
             "an untyped column got values that its type on the target does not hold",
         );
     }
-    // The number changes with the triggers.
-    if known.id != mapping.id {
-        let reason = "its triggers were missing or out of date, writes may have gone unseen";
-        return Change::Again(reason);
+    let is_unseen = known.id != mapping.id;
+    if is_unseen && known.is_copying() {
+        return Change::Again("its triggers were missing or out of date while it was copied");
     }
     if mapping.table.key == crate::table::Key::HiddenRowid && rowids_may_have_moved {
         return Change::Again("it has no key, and VACUUM or a reload may have renumbered its rows");
     }
-    match blueprint.made(&mapping.table) {
-        Some(made) if !known.is_adopted => alter::compare(&known.columns, shape, mapping, made),
-        _ if known.columns == *shape => Change::None,
-        _ => Change::Again("its columns changed"),
+    let made = match blueprint.made(&mapping.table) {
+        Some(made) if !known.is_adopted => made,
+        _ if alter::is_alike(&known.columns, shape) => return Change::None,
+        _ => return Change::Again("its columns changed"),
+    };
+    match is_unseen {
+        true => rebuilt::compare(&known.columns, shape, mapping, made),
+        false => alter::compare(&known.columns, shape, mapping, made),
     }
+}
+
+/// Rows at either end of a table by which a new column is guessed.
+const GUESS_ROWS: usize = 50;
+
+/// Guesses what new columns of a rebuilt table hold: what most of some rows of the source do. A
+/// migration gives all rows the same, as a rule.
+async fn guess(
+    run: &Run,
+    client: &Client,
+    mapping: &Mapping,
+    mut change: Change,
+) -> Result<Change, Error> {
+    let Change::Alter(steps) = &mut change else { return Ok(change) };
+    for step in steps {
+        let Step::Guess { column, value, .. } = step else { continue };
+        let mapped = mapping.columns.iter().find(|mapped| mapped.target == *column);
+        let Some(MappedColumn { from: From::Column(at), pg, affinity, .. }) = mapped else {
+            continue;
+        };
+        let (table, at) = (mapping.table.clone(), *at);
+        let (codec, affinity) = (pg.clone(), *affinity);
+        let counts = run
+            .source
+            .run(move |source| {
+                let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
+                source.look_at(&table, GUESS_ROWS, &mut |position, value| {
+                    let mut field = Vec::new();
+                    if position == at && codec.encode(affinity, value, &mut field).is_ok() {
+                        *counts.entry(field).or_default() += 1;
+                    }
+                })?;
+                Ok::<_, source::Error>(counts)
+            })
+            .await?;
+        let most = counts.into_iter().max_by_key(|(field, count)| (*count, Reverse(field.clone())));
+        if let Some((field, _)) = most {
+            *value = rebuilt::literal(client, pg, &field).await?;
+        }
+    }
+    Ok(change)
 }
 
 /// A column that somebody's view needs is not dropped from under it without a word: making the

@@ -6,6 +6,7 @@
 //!
 //! File events wake the loop; without them it looks every poll interval, which is enough.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,7 @@ use tokio_postgres::Client;
 
 use super::lag::Gatherer;
 use super::prepare::Session;
+use super::unseen::Prover;
 use super::{Ended, Error, OnUnmappable, Run};
 use crate::batch::Batch;
 use crate::change::{Anchor, TableId};
@@ -25,9 +27,11 @@ use crate::target::attend::Attendant;
 use crate::target::build::Built;
 use crate::target::explain::explain;
 use crate::target::history::{self, LagMinute};
-use crate::target::ledger::{self, Phase};
-use crate::target::{self, build, trail};
+use crate::target::ledger::{self, KnownTable, Phase};
+use crate::target::unseen::Dirty;
+use crate::target::{self, build, rebuilt, trail};
 use crate::value::PgType;
+use crate::verify::unseen::Outcome;
 
 /// What one batch may hold. 20,000 rows of 100 bytes are past the size from which larger batches
 /// are no faster, and two of them, with their copies on the way, stay far below 128 MiB.
@@ -49,6 +53,10 @@ const PROOF_INTERVAL: Duration = Duration::from_secs(5);
 /// How often to look whether a table that the target cannot take can be taken by now.
 const STOPPED_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A table that is missing for so long is gone. A migration that makes one anew has it missing for
+/// some milliseconds, if it does not take one transaction for all.
+const GONE_FOR: Duration = Duration::from_secs(2);
+
 /// Rounds of pruning before looking for changes again: a tenth of a second, at most.
 const PRUNE_ROUNDS_MAX: usize = 20;
 
@@ -66,7 +74,7 @@ const PRUNE_TRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Replays until told to stop, or until in step if that is all that was asked.
 pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Error> {
-    let Session { client, attendant, plan, stopped, lineage, epoch, stored, .. } = session;
+    let Session { client, attendant, plan, stopped, lineage, epoch, stored, gone, .. } = session;
     let schema = &run.config.target_schema;
     let limits =
         Limits { open_max: run.config.transaction_max, changes_max: TRANSACTION_CHANGES_MAX };
@@ -96,6 +104,9 @@ pub(crate) async fn stream(run: &mut Run, session: Session) -> Result<Ended, Err
         lag: Gatherer::new(now_ms()),
         lag_pruned: None,
         trail_merged: None,
+        gone,
+        prover: None,
+        left_told: HashSet::new(),
     };
     let ended = stream.replay(run).await;
     drop(watch);
@@ -142,12 +153,19 @@ struct Stream {
     lag_pruned: Option<Instant>,
     /// When the trail was last merged, in this session.
     trail_merged: Option<Instant>,
+    /// Tables that the source does not have any more; their targets go if they do not come back.
+    gone: Vec<KnownTable>,
+    /// Proves the tables whose writes may have gone unseen, once in step.
+    prover: Option<Prover>,
+    /// Tables of which it has been said that rows are left.
+    left_told: HashSet<TableId>,
 }
 
 impl Stream {
     async fn replay(&mut self, run: &mut Run) -> Result<Ended, Error> {
         let mut next = self.tail(run).await?;
         loop {
+            self.note_what_is_proven(run).await?;
             let Some(batch) = next else {
                 if let Some(ended) = self.at_head(run).await? {
                     return Ok(ended);
@@ -297,15 +315,91 @@ impl Stream {
             self.build(run).await?;
             let client = self.applier.client();
             self.attendant.attend(run.tell.incidents_now(client)).await?;
+        } else if self.has_gone_for_good(run) {
+            self.drop_gone(run).await?;
         } else if run.config.until_caught_up {
-            if !self.stopped.is_empty() {
-                return Err(Error::Stopped { tables: self.stopped.clone() });
-            }
-            return Ok(Some(Ended::CaughtUp));
+            return self.caught_up();
         } else {
             self.prune_if_due(run).await?;
         }
         Ok(None)
+    }
+
+    /// Whether nothing is left to be done; fails if something is that waiting does not bring.
+    fn caught_up(&self) -> Result<Option<Ended>, Error> {
+        match self.prover.as_ref().map(Prover::left) {
+            Some(None) => return Ok(None),
+            Some(Some(tables)) if !tables.is_empty() => return Err(Error::Unproven { tables }),
+            Some(Some(_)) | None => {}
+        }
+        if !self.stopped.is_empty() {
+            return Err(Error::Stopped { tables: self.stopped.clone() });
+        }
+        Ok(Some(Ended::CaughtUp))
+    }
+
+    /// Whether tables have been missing for so long that no migration is making them anew.
+    fn has_gone_for_good(&self, run: &Run) -> bool {
+        let is_long = run.config.until_caught_up || GONE_FOR <= self.begun.elapsed();
+        !self.gone.is_empty() && is_long
+    }
+
+    async fn drop_gone(&mut self, run: &Run) -> Result<(), Error> {
+        let client = self.applier.client();
+        let dropped = build::drop_gone_tables(client, &run.config.target_schema, &self.gone);
+        self.attendant.attend(dropped).await?;
+        self.applier.forget(self.gone.drain(..).map(|known| known.id));
+        let consistent = ledger::note_consistency(self.applier.client(), self.epoch);
+        Ok(self.attendant.attend(consistent).await?)
+    }
+
+    /// Notes what became of tables whose writes may have gone unseen, as soon as no transaction is
+    /// open.
+    async fn note_what_is_proven(&mut self, run: &Run) -> Result<(), Error> {
+        let Some(prover) = &mut self.prover else { return Ok(()) };
+        if self.applier.is_pending() || !prover.has_news()? {
+            return Ok(());
+        }
+        let Some((dirty, outcome)) = prover.take() else { return Ok(()) };
+        let rows = match outcome {
+            Outcome::Proven => {
+                let mapping = self.plan.mappings.iter().find(|mapping| mapping.id == dirty.id);
+                if let Some(mapping) = mapping.filter(|mapping| !mapping.is_adopted) {
+                    let (client, schema) = (self.applier.client(), &run.config.target_schema);
+                    let strict = rebuilt::set_not_null(client, schema, mapping);
+                    self.attendant.attend(strict).await?;
+                }
+                let noted = self.applier.note_proven(dirty.id);
+                return Ok(self.attendant.attend(noted).await?);
+            }
+            Outcome::Left { rows } => rows,
+        };
+        let message = format!(
+            "{}: {rows} rows differ although they were replayed again; `lite2pg verify` lists them",
+            dirty.name
+        );
+        tracing::error!("{message}");
+        if self.left_told.insert(dirty.id) {
+            let applied = self.applier.standing().applied.position;
+            let client = self.applier.client();
+            let told = ledger::incident(client, "unseen_writes_left", Some(applied), &message);
+            self.attendant.attend(told).await?;
+        }
+        Ok(())
+    }
+
+    /// The tables are in step and their indexes stand: what may have gone unseen can be compared.
+    async fn begin_to_prove(&mut self, run: &Run) -> Result<(), Error> {
+        let consistent = ledger::note_consistency(self.applier.client(), self.epoch);
+        self.attendant.attend(consistent).await?;
+        let is_gone = |dirty: &&Dirty| self.gone.iter().any(|known| known.id == dirty.id);
+        let dirty = self.applier.dirty().filter(|dirty| !is_gone(dirty));
+        let mut dirty: Vec<Dirty> = dirty.cloned().collect();
+        if !dirty.is_empty() {
+            dirty.sort_by(|one, other| one.name.cmp(&other.name));
+            self.prover = Some(Prover::begin(&run.config, &self.bell, dirty));
+        }
+        Ok(())
     }
 
     /// In step for the first time in this session: unique indexes hold now, so what waits can be
@@ -325,7 +419,7 @@ impl Stream {
                 tracing::info!(built, refused, "built what was waiting");
             }
             self.is_built = true;
-            return Ok(());
+            return self.begin_to_prove(run).await;
         }
         let built = build_the_rest(client, &run.config.target_schema, self.epoch);
         let refused = self.attendant.attend(built).await?;
@@ -334,7 +428,7 @@ impl Stream {
         run.got_somewhere();
         let applied = self.applier.standing().applied.position;
         tracing::info!(position = applied.0, refused, "in step");
-        Ok(())
+        self.begin_to_prove(run).await
     }
 
     /// Returns when there may be something to read, or when it is time to look anyway.
@@ -356,7 +450,18 @@ impl Stream {
             };
             self.note_lag_if_due().await?;
             self.tell_incidents(run).await?;
-            if !self.stopped.is_empty() && STOPPED_INTERVAL <= self.begun.elapsed() {
+            if let Some(prover) = &mut self.prover
+                && prover.has_news()?
+            {
+                return Ok(());
+            }
+            if self.has_gone_for_good(run) {
+                return Ok(());
+            }
+            // A comparison would begin again with the session.
+            let is_proving = self.prover.as_ref().is_some_and(Prover::is_at_work);
+            let is_over = STOPPED_INTERVAL <= self.begun.elapsed() && !is_proving;
+            if !self.stopped.is_empty() && is_over {
                 return Err(Error::LookAnew);
             }
             // With nothing to apply nothing would be asked of it, and nobody would know.

@@ -22,7 +22,7 @@ use crate::daemon::{self, Config, decide};
 use crate::failpoint;
 use crate::mapping::Mapping;
 use crate::source::rewrite::{Locked, Put};
-use crate::target::archive::{self, Archiver};
+use crate::target::archive;
 use crate::target::decisions::{self, Choice, Decision};
 use crate::target::proof::{self, Finder, FoundRow};
 use crate::target::{self, connect, ledger};
@@ -353,15 +353,14 @@ async fn keep(
             || case.missing.iter().any(|(missing, _)| missing.name == known.name)
     });
     for known in whole {
-        done.archived +=
-            archive::keep_all(client, schema, &known.name, &known.target, incident).await?;
+        archive::keep_all(client, schema, &known.name, &known.target, incident).await?;
     }
     for (table, mapping) in case.plan.mappings.iter().enumerate() {
         done.kept += case.spool.counts(table)?.differing();
         if case.other_shape.contains(&mapping.table.name) {
             continue;
         }
-        let archiver = Archiver::of(client, schema, mapping, incident).await?;
+        let target = mapping.qualified(schema);
         let mut after = 0;
         loop {
             let page = case.spool.page(table, Action::Keep, after, PAGE_ROWS)?;
@@ -370,9 +369,13 @@ async fn keep(
             let rows = page.iter().filter(|row| row.kind != Kind::Gained);
             let images: Vec<KeyImage> = rows.filter_map(|row| image(mapping, row)).collect();
             let images: Vec<&KeyImage> = images.iter().collect();
-            done.archived += archiver.keep(client, mapping, &images).await?;
+            let doing = "keep rows in the archive";
+            client.batch_execute("begin").await.map_err(target::Error::query(doing))?;
+            archive::keep(client, &target, mapping, Some(incident), &images).await?;
+            client.batch_execute("commit").await.map_err(target::Error::query(doing))?;
         }
     }
+    done.archived = archive::count(client, incident).await?;
     done.kept -= done.put_back + done.overwritten + done.removed;
     Ok(())
 }

@@ -288,11 +288,12 @@ async fn note_touched(
     let numbers = source.run(source::Source::numbers).await?;
     let mut mappings = plan.mappings.clone();
     for mapping in &mut mappings {
-        let number = numbers.iter().find(|(_, name)| *name == mapping.table.name);
+        // The last one is in force.
+        let number = numbers.iter().rfind(|(_, name)| *name == mapping.table.name);
         let Some((number, _)) = number else { return Ok(false) };
         mapping.id = *number;
     }
-    let plan = Arc::new(Plan::new(mappings));
+    let plan = Arc::new(Plan::new(mappings, &numbers));
     let mut after = common.position;
     loop {
         let (plan_of_file, from) = (plan.clone(), after);
@@ -300,9 +301,7 @@ async fn note_touched(
             source.run(move |source| source.touched_rows(&plan_of_file, from)).await?;
         let Some(rows) = rows else { return Ok(false) };
         for row in rows {
-            let table = plan.mappings.iter().position(|mapping| mapping.id == row.table);
-            let table = table.expect("only rows of the plan's tables are read");
-            spool.touched(table, &verify::name_of(&row.key), row.is_new)?;
+            spool.touched(row.table, &verify::name_of(&row.key), row.is_new)?;
         }
         if through == after {
             return Ok(true);

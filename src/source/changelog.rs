@@ -15,11 +15,11 @@ use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Row as SqliteRow, TransactionBehavior,
 };
 
-use super::{Broken, Error, Journal, Source, storage, triggers};
+use super::{Broken, Error, Journal, Source, storage, strand, triggers};
 use crate::batch::{
     Batch, Image, Nameless, Quarantined, Row, TableBatch, encode_key, encode_row, key_json,
 };
-use crate::change::{Anchor, Lineage, Place, Position, mark};
+use crate::change::{Anchor, Lineage, Place, Position, TableId, mark};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
 use crate::table::{Affinity, Ident, Key};
@@ -107,10 +107,14 @@ pub(super) fn prove(
 }
 
 impl Source {
-    /// Proves the lineage without reading anything; returns the head.
+    /// Proves the lineage without reading anything, and that the changelog is still the table that
+    /// it was; returns the head.
     pub fn prove(&mut self, place: &Place) -> Result<Anchor, Error> {
         self.follow_path()?;
-        let head = self.reading(|conn| prove(conn, &place.lineage, place.anchor))?;
+        let head = self.reading(|conn| {
+            strand::check(conn)?;
+            prove(conn, &place.lineage, place.anchor)
+        })?;
         self.former = None;
         Ok(head)
     }
@@ -323,12 +327,34 @@ impl Plan {
         self.mappings.iter().any(|mapping| mapping.table.name == table)
     }
 
-    /// Prepares the statements that read a row by its key.
-    pub fn new(mappings: Vec<Mapping>) -> Self {
-        let by_id =
-            mappings.iter().enumerate().map(|(index, mapping)| (mapping.id.0, index)).collect();
+    /// Prepares the statements that read a row by its key. `numbers` are those that tables have or
+    /// had: entries under an older one name rows of the same table.
+    pub fn new(mappings: Vec<Mapping>, numbers: &[(TableId, String)]) -> Self {
+        let place: HashMap<&str, usize> = mappings
+            .iter()
+            .enumerate()
+            .map(|(index, mapping)| (mapping.table.name.as_str(), index))
+            .collect();
+        let mut by_id: HashMap<i64, usize> = numbers
+            .iter()
+            .filter_map(|(id, name)| Some((id.0, *place.get(name.as_str())?)))
+            .collect();
+        by_id.extend(mappings.iter().enumerate().map(|(index, mapping)| (mapping.id.0, index)));
         let select = mappings.iter().map(|mapping| select_row(mapping, false)).collect();
         Self { mappings, by_id, select }
+    }
+
+    /// The table that a number in the changelog stands for: its place among the mappings.
+    pub(super) fn numbered(&self, number: i64) -> Option<usize> {
+        self.by_id.get(&number).copied()
+    }
+
+    /// All numbers that stand for the table at this place, as a list in SQL.
+    pub(super) fn numbers_of(&self, table: usize) -> String {
+        let numbers = self.by_id.iter().filter(|(_, place)| **place == table);
+        let mut numbers: Vec<i64> = numbers.map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -435,7 +461,7 @@ impl<'a> Reader<'a> {
         let id: i64 = row.get(1).map_err(Error::sqlite(doing))?;
         let is_insert = row.get_ref(2).map_err(Error::sqlite(doing))? == "insert".into();
         let token: i64 = row.get(4).map_err(Error::sqlite(doing))?;
-        if let Some(table) = self.plan.by_id.get(&id).copied() {
+        if let Some(table) = self.plan.numbered(id) {
             self.touch(table, is_insert, row)?;
         }
         // Entries of no table: the install marker, and tables that have been dropped since.

@@ -5,7 +5,7 @@
 use rusqlite::OptionalExtension;
 
 use super::changelog::{Plan, entry_key, head, oldest};
-use super::{Error, Source, triggers};
+use super::{Error, Source, numbers, strand, triggers};
 use crate::change::{Mark, Position, TableId, mark};
 use crate::value::Owned;
 
@@ -21,8 +21,8 @@ pub struct Entry {
 /// A row that was touched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TouchedRow {
-    /// The table's number in this file.
-    pub table: TableId,
+    /// Its table's place in the plan.
+    pub table: usize,
     /// What names it.
     pub key: Vec<Owned>,
     /// The entry was written for a row that was not there before, under this key.
@@ -46,7 +46,7 @@ impl Source {
     /// Where the changelog begins and ends; `None` where there is none, or it is empty.
     pub fn reach(&mut self) -> Result<Option<Reach>, Error> {
         self.reading(|conn| {
-            if !triggers::is_installed(conn)? {
+            if !triggers::is_installed(conn)? || !strand::is_whole(conn)? {
                 return Ok(None);
             }
             let (Some(tail), Some(head)) = (oldest(conn)?, head(conn)?) else { return Ok(None) };
@@ -71,17 +71,18 @@ impl Source {
         })
     }
 
-    /// The numbers that this file gives its tables; none where no changelog is installed.
+    /// The numbers that this file gives its tables and gave them before; none where no changelog is
+    /// installed.
     pub fn numbers(&mut self) -> Result<Vec<(TableId, String)>, Error> {
         self.reading(|conn| match triggers::is_installed(conn)? {
-            true => triggers::numbered(conn),
+            true => numbers::all(conn),
             false => Ok(Vec::new()),
         })
     }
 
     /// The rows that entries after `after` name, as many as one short read yields, and the last
-    /// entry that was looked at; `None` for the rows if entries are missing in between. The plan's
-    /// tables must have the numbers that this file gives them.
+    /// entry that was looked at; `None` for the rows if entries are missing in between. The plan
+    /// must be made with the numbers of this file.
     pub fn touched_rows(
         &mut self,
         plan: &Plan,
@@ -104,15 +105,13 @@ impl Source {
                     return Ok((None, through));
                 }
                 through = seq;
-                let table = TableId(entry.get(1).map_err(Error::sqlite(doing))?);
+                let number = entry.get(1).map_err(Error::sqlite(doing))?;
                 let op: String = entry.get(2).map_err(Error::sqlite(doing))?;
                 let is_rekey = op == "rekey";
                 let is_new = op == "insert" || is_rekey && is_half_of_rekey;
                 is_half_of_rekey = is_rekey && !is_half_of_rekey;
-                let Some(mapping) = plan.mappings.iter().find(|mapping| mapping.id == table) else {
-                    continue;
-                };
-                let key = entry_key(entry, mapping.key.len())?;
+                let Some(table) = plan.numbered(number) else { continue };
+                let key = entry_key(entry, plan.mappings[table].key.len())?;
                 rows.push(TouchedRow { table, key, is_new });
             }
             Ok((Some(rows), through))

@@ -169,6 +169,13 @@ pub enum Broken {
         /// What the target has.
         applied: Position,
     },
+    /// What belongs to lite2pg in the file is not what it was, so that the application's writes
+    /// may fail.
+    #[error("the changelog is not what it was: {what}")]
+    ChangelogAltered {
+        /// What is the matter with it, as a clause.
+        what: String,
+    },
     /// The entry at the applied position is another one.
     #[error(
         "the source went back and was written again: \
@@ -210,6 +217,7 @@ impl Broken {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ChangelogGone => "changelog_gone",
+            Self::ChangelogAltered { .. } => "changelog_altered",
             Self::OtherLineage { .. } => "other_lineage",
             Self::WentBack { .. } => "went_back",
             Self::Forked { .. } => "forked",

@@ -14,6 +14,7 @@ pub mod copy;
 pub mod entries;
 mod error;
 pub mod inspect;
+mod numbers;
 mod pairing;
 pub mod parity;
 pub mod proof;
@@ -21,6 +22,7 @@ mod quiet;
 pub mod rescue;
 pub mod rewrite;
 pub mod schema;
+pub mod strand;
 pub mod thread;
 mod touch;
 pub mod triggers;
@@ -42,7 +44,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::change::Anchor;
+use crate::change::{Anchor, TableId};
 use crate::overrides::Overrides;
 use crate::value::Storage;
 
@@ -402,36 +404,37 @@ impl Source {
             let schema_version = changelog::schema_version(conn)?;
             let mut catalog = schema::read(conn).map_err(|source| Error::Schema { source })?;
             catalog.leave_out(|name| overrides.leaves_out(name));
-            triggers::keep_keys(conn, &mut catalog)?;
-            Ok(Survey { catalog, schema_version })
+            numbers::keep_keys(conn, &mut catalog)?;
+            Ok(Survey { catalog, schema_version, numbers: numbers::all(conn)? })
         })?;
         self.surveyed_version = Some(survey.schema_version);
         Ok(survey)
     }
 
     /// Whether `error` came about because the application changed its schema after the survey: a
-    /// migration drops and renames tables under the eyes of whoever reads them.
-    pub fn has_schema_moved(&self, error: &Error) -> Result<bool, Error> {
+    /// migration drops and renames tables under the eyes of whoever reads them. Each state of the
+    /// schema explains one error; what fails again in the same state has another reason.
+    pub fn has_schema_moved(&mut self, error: &Error) -> Result<bool, Error> {
         let may_come_of_it = matches!(
             error,
             Error::Sqlite { .. } | Error::Schema { .. } | Error::TriggerRefused { .. }
         );
-        match self.surveyed_version {
-            Some(surveyed) if may_come_of_it => {
-                Ok(changelog::schema_version(&self.conn)? != surveyed)
-            }
-            _ => Ok(false),
-        }
+        let Some(surveyed) = self.surveyed_version.filter(|_| may_come_of_it) else {
+            return Ok(false);
+        };
+        let now = changelog::schema_version(&self.conn)?;
+        self.surveyed_version = Some(now);
+        Ok(now != surveyed)
     }
 
-    /// The lineage the file carries, if a changelog is installed.
+    /// The lineage the file carries, if a changelog is installed and can be read.
     pub fn lineage(&self) -> Result<Option<crate::change::Lineage>, Error> {
-        triggers::lineage(&self.conn)
+        if strand::is_whole(&self.conn)? { triggers::lineage(&self.conn) } else { Ok(None) }
     }
 
     /// Newest entry of the changelog, or `None` where none is installed.
     pub fn head(&self) -> Result<Option<Anchor>, Error> {
-        if !triggers::is_installed(&self.conn)? {
+        if !triggers::is_installed(&self.conn)? || !strand::is_whole(&self.conn)? {
             return Ok(None);
         }
         changelog::head(&self.conn)
@@ -463,6 +466,8 @@ pub struct Survey {
     pub catalog: schema::Catalog,
     /// `PRAGMA schema_version` at that moment.
     pub schema_version: i64,
+    /// Every number that a captured table has or had in the changelog, in order, with its name.
+    pub numbers: Vec<(TableId, String)>,
 }
 
 /// Borrows a column's value in our own terms.
@@ -620,6 +625,24 @@ mod tests {
         ));
         std::fs::write(at("noise.db"), [7_u8; 8192]).expect("write");
         assert!(matches!(Source::open(&at("noise.db")), Err(Error::NotADatabase { .. })));
+    }
+
+    #[test]
+    fn a_changed_schema_explains_one_error_and_not_the_next() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("one.db");
+        let app = Connection::open(&path).expect("open");
+        app.execute_batch("create table t (a)").expect("create");
+        let mut source = Source::open(&path).expect("open the source");
+        source.survey().expect("a survey");
+        let error = Error::sqlite("look")(rusqlite::Error::InvalidQuery);
+        let mut has_moved = || source.has_schema_moved(&error).expect("look at the version");
+        assert!(!has_moved());
+        app.execute_batch("alter table t rename to u").expect("rename");
+        assert!(has_moved());
+        assert!(!has_moved(), "the same state of the schema again");
+        app.execute_batch("create table v (a)").expect("create");
+        assert!(has_moved());
     }
 
     #[test]

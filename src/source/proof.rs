@@ -206,10 +206,11 @@ impl Source {
             while let Some(entry) = entries.next().map_err(Error::sqlite(doing))? {
                 let seq = entry.get(0).map_err(Error::sqlite(doing))?;
                 page.through = Position(seq);
-                let id = TableId(entry.get(1).map_err(Error::sqlite(doing))?);
-                if let Some(mapping) = plan.mappings.iter().find(|mapping| mapping.id == id) {
+                let number = entry.get(1).map_err(Error::sqlite(doing))?;
+                if let Some(table) = plan.numbered(number) {
+                    let mapping = &plan.mappings[table];
                     let key = changelog::entry_key(entry, mapping.key.len())?;
-                    page.keys.push((id, page.through, key));
+                    page.keys.push((mapping.id, page.through, key));
                 }
                 let is_late = page.keys.len().is_multiple_of(64) && hold_max < begun.elapsed();
                 if TOUCHED_PAGE_MAX <= page.keys.len() || is_late {
@@ -266,24 +267,25 @@ impl Source {
     /// that stretch have been pruned.
     pub fn touched(
         &mut self,
-        table: TableId,
-        key_width: usize,
+        plan: &Plan,
+        table: usize,
         after: Position,
         up_to: Position,
     ) -> Result<Option<Vec<Vec<Owned>>>, Error> {
         let doing = "find the rows that were touched";
+        let (numbers, key_width) = (plan.numbers_of(table), plan.mappings[table].key.len());
         self.reading(|conn| {
             let oldest = changelog::oldest(conn)?;
             if oldest.is_none_or(|oldest| after.0 + 1 < oldest.0) && after < up_to {
                 return Ok(None);
             }
             let mut statement = conn
-                .prepare_cached(
-                    "select * from _lite2pg_changelog where ?1 < seq and seq <= ?2 and tbl = ?3",
-                )
+                .prepare_cached(&format!(
+                    "select * from _lite2pg_changelog
+                      where ?1 < seq and seq <= ?2 and tbl in ({numbers})"
+                ))
                 .map_err(Error::sqlite(doing))?;
-            let mut entries =
-                statement.query((after.0, up_to.0, table.0)).map_err(Error::sqlite(doing))?;
+            let mut entries = statement.query((after.0, up_to.0)).map_err(Error::sqlite(doing))?;
             let mut keys = Vec::new();
             while let Some(entry) = entries.next().map_err(Error::sqlite(doing))? {
                 keys.push(changelog::entry_key(entry, key_width)?);

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::changelog::{self, bind_from, select_row};
 use super::schema::Catalog;
-use super::{Error, triggers};
+use super::{Error, strand, triggers};
 use crate::change::{Place, Position, TableId};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
@@ -182,7 +182,7 @@ impl Locked {
 
     /// The lineage that the file carries, and the newest entry of its changelog.
     pub fn head(&self) -> Result<Option<Position>, Error> {
-        if !triggers::is_installed(&self.conn)? {
+        if !triggers::is_installed(&self.conn)? || !strand::is_whole(&self.conn)? {
             return Ok(None);
         }
         Ok(changelog::head(&self.conn)?.map(|head| head.position))

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::schema::Catalog;
-use super::{Error, Source, pairing};
+use super::{Error, Source, numbers, pairing, strand};
 use crate::change::{Lineage, Place, TableId};
 use crate::failpoint;
 use crate::table::{Ident, IndexTerm, Key, Literal, OURS, ROWID_NAMES, Table};
@@ -49,9 +49,13 @@ pub struct Installed {
     pub lineage: Lineage,
     /// The number of each captured table.
     pub tables: HashMap<String, TableId>,
-    /// Tables whose triggers were missing or out of date and have been made anew. Between the
-    /// moment they were lost and now, writes may have gone unseen.
+    /// Every number that a table has or had, with its name.
+    pub numbers: Vec<(TableId, String)>,
+    /// Tables whose triggers were missing or out of date and have been made anew. Where writes may
+    /// have gone unseen meanwhile, the table has another number.
     pub renewed: Vec<String>,
+    /// Tables that are not captured any more; their triggers were taken out.
+    pub left_out: Vec<String>,
     /// Nothing was installed before.
     pub is_first: bool,
 }
@@ -128,15 +132,11 @@ fn install_in_one_transaction(
     failpoint::hit(failpoint::INSTALL_BEGUN);
     let is_first = ensure_tables(&transaction, catalog)?;
     failpoint::hit(failpoint::INSTALL_TABLES_MADE);
-    let known = numbered(&transaction)?;
-    let mut tables = number_tables(&transaction, catalog)?;
-    for trigger in stray(&transaction, catalog)? {
-        transaction
-            .execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
-            .map_err(Error::sqlite("drop a trigger on a table that is left out"))?;
-    }
-    let is_known = |name: &str| known.iter().any(|(_, known)| known == name);
-    let renewed = renew_outdated(&transaction, catalog, &mut tables, &is_known)?;
+    let known = numbers::in_force(&numbers::all(&transaction)?);
+    let mut tables = numbers::give(&transaction, catalog)?;
+    let left_out = drop_stray(&transaction, catalog)?;
+    let renewal = Renewal { conn: &transaction, known: &known, place };
+    let renewed = renewal.renew_outdated(catalog, &mut tables)?;
     failpoint::hit(failpoint::INSTALL_TRIGGERS_MADE);
     if is_first {
         // The first anchor: from here on there is always an entry to compare with.
@@ -149,10 +149,11 @@ fn install_in_one_transaction(
             .map_err(Error::sqlite("write the first anchor"))?;
     }
     let lineage = lineage(&transaction)?.ok_or(Error::NotInstalled)?;
+    let numbers = numbers::all(&transaction)?;
     failpoint::hit(failpoint::INSTALL_BEFORE_COMMIT);
     transaction.commit().map_err(Error::sqlite("commit the installation"))?;
     failpoint::hit(failpoint::INSTALL_COMMITTED);
-    Ok(Installed { lineage, tables, renewed, is_first })
+    Ok(Installed { lineage, tables, numbers, renewed, left_out, is_first })
 }
 
 impl Source {
@@ -166,14 +167,13 @@ impl Source {
 /// usual restart has nothing to install.
 fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, Error> {
     let Some(lineage) = lineage(conn)? else { return Ok(None) };
-    let mut tables = HashMap::new();
-    for (id, name) in numbered(conn)? {
-        tables.insert(name, id);
-    }
+    strand::check(conn)?;
+    let numbers = numbers::all(conn)?;
+    let tables = numbers::in_force(&numbers);
     for table in &catalog.tables {
         let Some(id) = tables.get(&table.name) else { return Ok(None) };
         if installed_on(conn, &table.name)? != render(table, *id)
-            || fires_after_foreign(conn, &table.name)?
+            || !newer_foreign(conn, &table.name)?.is_empty()
         {
             return Ok(None);
         }
@@ -184,7 +184,8 @@ fn standing(conn: &Connection, catalog: &Catalog) -> Result<Option<Installed>, E
     {
         return Ok(None);
     }
-    Ok(Some(Installed { lineage, tables, renewed: Vec::new(), is_first: false }))
+    let (renewed, left_out) = (Vec::new(), Vec::new());
+    Ok(Some(Installed { lineage, tables, numbers, renewed, left_out, is_first: false }))
 }
 
 fn widest_key(catalog: &Catalog) -> usize {
@@ -200,9 +201,14 @@ fn key_width(conn: &Connection) -> Result<usize, Error> {
 }
 
 /// Makes our tables, or widens the changelog for a longer key. Says whether they were new.
+///
+/// Fails with [`Broken::ChangelogAltered`](super::Broken) if the changelog is there and is not the
+/// table that the triggers need. Where no lineage stands, whatever is left of ours goes first.
 fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
     let wanted = widest_key(catalog);
     if lineage(conn)?.is_some() {
+        strand::check(conn)?;
+        numbers::ensure(conn)?;
         let doing = "widen the changelog";
         if !pairing::has_room(conn)? {
             conn.execute_batch("alter table _lite2pg_meta add column target")
@@ -221,8 +227,10 @@ fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
         return Ok(false);
     }
     let doing = "create the changelog";
+    drop_all(conn, doing)?;
     let sql = fill(CHANGELOG, &[("key_columns", &key_names(wanted))]);
     conn.execute_batch(&sql).map_err(Error::sqlite(doing))?;
+    numbers::ensure(conn)?;
     conn.execute(
         "insert into _lite2pg_meta (id, format, source_id, generation, key_width)
          values (1, ?1, ?2, 1, ?3)",
@@ -236,55 +244,6 @@ fn ensure_tables(conn: &Connection, catalog: &Catalog) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The numbers given to tables so far.
-pub(super) fn numbered(conn: &Connection) -> Result<Vec<(TableId, String)>, Error> {
-    let doing = "read the captured tables";
-    let mut statement = conn
-        .prepare("select id, name from _lite2pg_tables order by id")
-        .map_err(Error::sqlite(doing))?;
-    let rows = statement
-        .query_map([], |row| Ok((TableId(row.get(0)?), row.get(1)?)))
-        .map_err(Error::sqlite(doing))?;
-    rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))
-}
-
-/// Gives each new table a number. A number is never given twice: entries of a dropped table may
-/// still stand in the changelog.
-fn number_tables(conn: &Connection, catalog: &Catalog) -> Result<HashMap<String, TableId>, Error> {
-    let doing = "number the captured tables";
-    let mut tables: HashMap<String, TableId> =
-        numbered(conn)?.into_iter().map(|(id, name)| (name, id)).collect();
-    for table in &catalog.tables {
-        if tables.contains_key(&table.name) {
-            conn.execute(
-                "update _lite2pg_tables set named_by = ?2 where name = ?1 and named_by is not ?2",
-                [table.name.as_str(), named_by(table)],
-            )
-            .map_err(Error::sqlite(doing))?;
-        } else {
-            conn.execute(
-                "insert into _lite2pg_tables (name, named_by) values (?1, ?2)",
-                [table.name.as_str(), named_by(table)],
-            )
-            .map_err(Error::sqlite(doing))?;
-            tables.insert(table.name.clone(), TableId(conn.last_insert_rowid()));
-        }
-    }
-    Ok(tables)
-}
-
-/// Gives a table a number that no table has had. Entries under the old one are nobody's from then
-/// on.
-fn renumber(conn: &Connection, table: &str) -> Result<TableId, Error> {
-    conn.query_row(
-        "update _lite2pg_tables set id = (select max(id) + 1 from _lite2pg_tables)
-          where name = ?1 returning id",
-        [table],
-        |row| row.get(0).map(TableId),
-    )
-    .map_err(Error::sqlite("number a table anew"))
-}
-
 /// Installs what is missing under the numbers that the target knows the tables by, and gives the
 /// file this lineage, within the caller's transaction. No table counts as unseen afterwards: the
 /// caller has compared every row under the same lock.
@@ -295,64 +254,24 @@ pub(super) fn take_over(
     lineage: &Lineage,
 ) -> Result<(), Error> {
     let doing = "take over the changelog";
-    if self::lineage(conn)?.is_none() {
-        // What is left of one that somebody took apart.
-        drop_ours(conn, doing)?;
+    if !strand::is_whole(conn)? {
+        drop_all(conn, doing)?;
     }
     ensure_tables(conn, catalog)?;
     conn.execute_batch("delete from _lite2pg_tables").map_err(Error::sqlite(doing))?;
     for (id, name) in known {
-        conn.execute("insert into _lite2pg_tables (id, name) values (?1, ?2)", (id.0, name))
-            .map_err(Error::sqlite(doing))?;
+        let sql = "insert into _lite2pg_tables (id, name, named_by) values (?1, ?2, 'columns')";
+        conn.execute(sql, (id.0, name)).map_err(Error::sqlite(doing))?;
     }
-    let mut tables = number_tables(conn, catalog)?;
-    conn.execute("update _lite2pg_tables set named_by = 'columns' where named_by is null", [])
-        .map_err(Error::sqlite(doing))?;
-    for trigger in stray(conn, catalog)? {
-        conn.execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
-            .map_err(Error::sqlite(doing))?;
-    }
-    renew_outdated(conn, catalog, &mut tables, &|_| false)?;
+    let mut tables = numbers::give(conn, catalog)?;
+    drop_stray(conn, catalog)?;
+    Renewal { conn, known: &HashMap::new(), place: None }.renew_outdated(catalog, &mut tables)?;
     conn.execute(
         "update _lite2pg_meta set source_id = ?1, generation = ?2 where id = 1",
         (&lineage.source_id, lineage.generation),
     )
     .map(drop)
     .map_err(Error::sqlite(doing))
-}
-
-/// Whether a table's rows are named by columns or by a rowid that is not a column.
-fn named_by(table: &Table) -> &'static str {
-    if table.key == Key::HiddenRowid { "rowid" } else { "columns" }
-}
-
-/// Goes on naming rows by the rowid where that was once necessary.
-///
-/// SQLite allows NULL in most PRIMARY KEYs. One that holds none names the rows; when a NULL turns
-/// up, the rowid does from then on, even after the NULL is gone again.
-pub(super) fn keep_keys(conn: &Connection, catalog: &mut Catalog) -> Result<(), Error> {
-    if !is_installed(conn)? {
-        return Ok(());
-    }
-    let doing = "read how rows are named";
-    let mut statement = conn
-        .prepare_cached("select named_by = 'rowid' from _lite2pg_tables where name = ?1")
-        .map_err(Error::sqlite(doing))?;
-    for table in &mut catalog.tables {
-        let can_hold_null = table.key == Key::Columns(table.primary_key.clone())
-            && table.primary_key.iter().any(|column| !table.columns[*column].not_null);
-        if !can_hold_null || table.rowid_name.is_none() {
-            continue;
-        }
-        let by_rowid: Option<bool> = statement
-            .query_row([&table.name], |row| row.get(0))
-            .optional()
-            .map_err(Error::sqlite(doing))?;
-        if by_rowid == Some(true) {
-            table.key = Key::HiddenRowid;
-        }
-    }
-    Ok(())
 }
 
 /// Our triggers on one table as they stand, by name.
@@ -370,83 +289,150 @@ fn installed_on(conn: &Connection, table: &str) -> Result<Vec<Trigger>, Error> {
     rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))
 }
 
-/// Whether a trigger of the application was created after ours.
+/// The texts of the application's triggers that were created after one of ours.
 ///
 /// SQLite fires the newest first. One that says RAISE(IGNORE) keeps those after it from firing
 /// while the row stays written (<https://www.sqlite.org/lang_createtrigger.html>), so ours must
 /// be the newest.
-fn fires_after_foreign(conn: &Connection, table: &str) -> Result<bool, Error> {
-    conn.prepare_cached(
-        "select coalesce(max(case when substr(name, 1, 9) <> ?2 then rowid end), 0)
-              > coalesce(min(case when substr(name, 1, 9) = ?2 then rowid end), 0)
-           from sqlite_schema where type = 'trigger' and tbl_name = ?1",
-    )
-    .and_then(|mut statement| statement.query_row([table, OURS], |row| row.get(0)))
-    .map_err(Error::sqlite("read the order of triggers"))
+fn newer_foreign(conn: &Connection, table: &str) -> Result<Vec<String>, Error> {
+    let doing = "read the order of triggers";
+    let mut statement = conn
+        .prepare_cached(
+            "select sql from sqlite_schema
+              where type = 'trigger' and tbl_name = ?1 and substr(name, 1, 9) <> ?2
+                and rowid > (select min(rowid) from sqlite_schema
+                              where type = 'trigger' and tbl_name = ?1
+                                and substr(name, 1, 9) = ?2)",
+        )
+        .map_err(Error::sqlite(doing))?;
+    let rows =
+        statement.query_map([table, OURS], |row| row.get(0)).map_err(Error::sqlite(doing))?;
+    rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))
 }
 
-/// Makes the triggers anew of every table that does not have them as it should, and gives such a
-/// table another number if it had one.
-///
-/// The number is what tells the target, in the very transaction that renews the triggers, that
-/// writes may have gone unseen: it knows no table of that number, and begins it again. A crash
-/// after this transaction, or an `install` of which no sidecar knows, cannot lose that word.
-///
-/// All outdated triggers go before the first new one comes: a trigger moves along with a table
-/// that is renamed, and keeps the name that another table's trigger is to have.
-fn renew_outdated(
-    conn: &Connection,
-    catalog: &Catalog,
-    tables: &mut HashMap<String, TableId>,
-    is_known: &dyn Fn(&str) -> bool,
-) -> Result<Vec<String>, Error> {
-    let mut outdated = Vec::new();
-    for table in &catalog.tables {
-        let id = tables[&table.name];
-        let standing = installed_on(conn, &table.name)?;
-        if standing != render(table, id) || fires_after_foreign(conn, &table.name)? {
-            let id = if is_known(&table.name) { renumber(conn, &table.name)? } else { id };
-            tables.insert(table.name.clone(), id);
+/// What it takes to renew triggers, in one write transaction.
+struct Renewal<'a> {
+    conn: &'a Connection,
+    /// The numbers that tables had before.
+    known: &'a HashMap<String, TableId>,
+    /// What the target holds, if there is one.
+    place: Option<&'a Place>,
+}
+
+impl Renewal<'_> {
+    /// Makes the triggers anew of every table that does not have them as it should, and gives such
+    /// a table another number if writes may have gone unseen.
+    ///
+    /// All outdated triggers go before the first new one comes: a trigger moves along with a table
+    /// that is renamed, and keeps the name that another table's trigger is to have.
+    fn renew_outdated(
+        &self,
+        catalog: &Catalog,
+        tables: &mut HashMap<String, TableId>,
+    ) -> Result<Vec<String>, Error> {
+        let conn = self.conn;
+        let mut outdated = Vec::new();
+        for table in &catalog.tables {
+            let mut id = tables[&table.name];
+            let standing = installed_on(conn, &table.name)?;
+            let foreign = newer_foreign(conn, &table.name)?;
+            if standing == render(table, id) && foreign.is_empty() {
+                continue;
+            }
+            if self.known.contains_key(&table.name)
+                && !self.is_seamless(table, id, &standing, &foreign)?
+            {
+                id = numbers::renew(conn, table)?;
+                tables.insert(table.name.clone(), id);
+            }
             outdated.push((table, render(table, id), standing));
         }
-    }
-    let compiled: Vec<bool> =
-        outdated.iter().map(|(table, ..)| compiles(conn, table).is_ok()).collect();
-    for old in outdated.iter().flat_map(|(.., standing)| standing) {
-        conn.execute_batch(&format!("drop trigger {}", Ident::new(&old.name)))
-            .map_err(Error::sqlite("drop an outdated trigger"))?;
-    }
-    for ((table, wanted, _), compiled_before) in outdated.iter().zip(compiled) {
-        for trigger in wanted {
-            conn.execute_batch(&trigger.sql)
-                .map_err(|source| Error::TriggerRefused { table: table.name.clone(), source })?;
+        let compiled: Vec<bool> =
+            outdated.iter().map(|(table, ..)| compiles(conn, table).is_ok()).collect();
+        for old in outdated.iter().flat_map(|(.., standing)| standing) {
+            conn.execute_batch(&format!("drop trigger {}", Ident::new(&old.name)))
+                .map_err(Error::sqlite("drop an outdated trigger"))?;
         }
-        failpoint::hit(failpoint::INSTALL_TABLE_DONE);
-        // A trigger is only resolved when a statement fires it, which would be the application's.
-        if let (true, Err(source)) = (compiled_before, compiles(conn, table)) {
-            return Err(Error::TriggerRefused { table: table.name.clone(), source });
+        for ((table, wanted, _), compiled_before) in outdated.iter().zip(compiled) {
+            for trigger in wanted {
+                conn.execute_batch(&trigger.sql).map_err(|source| Error::TriggerRefused {
+                    table: table.name.clone(),
+                    source,
+                })?;
+            }
+            failpoint::hit(failpoint::INSTALL_TABLE_DONE);
+            // A trigger is only resolved when a statement fires it, which would be the
+            // application's.
+            if let (true, Err(source)) = (compiled_before, compiles(conn, table)) {
+                return Err(Error::TriggerRefused { table: table.name.clone(), source });
+            }
         }
+        Ok(outdated.into_iter().map(|(table, ..)| table.name.clone()).collect())
     }
-    Ok(outdated.into_iter().map(|(table, ..)| table.name.clone()).collect())
+
+    /// Whether nothing can have gone unseen although the triggers are not as they should be.
+    ///
+    /// Two things happen all the time. The application makes a trigger of its own: only one that
+    /// ignores writes can have hidden any. And it makes or drops a unique index: the triggers that
+    /// name rows which `REPLACE` removes are out of date then, but a `REPLACE` writes a row, too,
+    /// and the other triggers have named that one.
+    fn is_seamless(
+        &self,
+        table: &Table,
+        id: TableId,
+        standing: &[Trigger],
+        foreign: &[String],
+    ) -> Result<bool, Error> {
+        if foreign.iter().any(|sql| sql.to_ascii_lowercase().contains("ignore")) {
+            return Ok(false);
+        }
+        let wanted = render(table, id);
+        if standing == wanted {
+            return Ok(true);
+        }
+        let is_basic = |trigger: &&Trigger| !trigger.name[OURS.len()..].starts_with("collide_");
+        if !standing.iter().filter(is_basic).eq(wanted.iter().filter(is_basic)) {
+            return Ok(false);
+        }
+        let Some(place) = self.place else { return Ok(false) };
+        self.conn
+            .query_row(
+                "select not exists (select 1 from _lite2pg_changelog where ?1 < seq and tbl = ?2)",
+                (place.anchor.position.0, id.0),
+                |row| row.get(0),
+            )
+            .map_err(Error::sqlite("look for what was written since"))
+    }
 }
 
-/// Our triggers on tables that are not captured any more.
-fn stray(conn: &Connection, catalog: &Catalog) -> Result<Vec<String>, Error> {
+/// Our triggers on tables that are not captured any more, each with its table.
+fn stray(conn: &Connection, catalog: &Catalog) -> Result<Vec<(String, String)>, Error> {
     let doing = "look for triggers on tables that are left out";
     let mut statement = conn
         .prepare_cached(
             "select name, tbl_name from sqlite_schema
-              where type = 'trigger' and substr(name, 1, 9) = ?1 order by name",
+              where type = 'trigger' and substr(name, 1, 9) = ?1 order by tbl_name, name",
         )
         .map_err(Error::sqlite(doing))?;
     let rows = statement
-        .query_map([OURS], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .query_map([OURS], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(Error::sqlite(doing))?;
     let standing: Vec<(String, String)> =
         rows.collect::<Result<_, _>>().map_err(Error::sqlite(doing))?;
     let is_captured = |name: &str| catalog.tables.iter().any(|table| table.name == name);
-    let stray = standing.into_iter().filter(|(_, table)| !is_captured(table));
-    Ok(stray.map(|(trigger, _)| trigger).collect())
+    Ok(standing.into_iter().filter(|(_, table)| !is_captured(table)).collect())
+}
+
+/// Takes those out; returns the names of their tables.
+fn drop_stray(conn: &Connection, catalog: &Catalog) -> Result<Vec<String>, Error> {
+    let mut left_out = Vec::new();
+    for (trigger, table) in stray(conn, catalog)? {
+        conn.execute_batch(&format!("drop trigger {}", Ident::new(&trigger)))
+            .map_err(Error::sqlite("drop a trigger on a table that is left out"))?;
+        left_out.push(table);
+    }
+    left_out.dedup();
+    Ok(left_out)
 }
 
 /// Compiles, without running them, the statements that fire the triggers of a table. The update
@@ -466,28 +452,6 @@ fn compiles(conn: &Connection, table: &Table) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Removes our triggers if the changelog that they write to is not there: until then every write to
-/// a captured table fails. Returns whether that was so.
-///
-/// A crash leaves all of it or none.
-pub fn remove_stranded(source: &mut Source) -> Result<bool, Error> {
-    let is_stranded: bool = source
-        .conn
-        .query_row(
-            "select exists (select 1 from sqlite_schema
-                             where type = 'trigger' and substr(name, 1, 9) = ?1)
-                and not exists (select 1 from sqlite_schema
-                                 where type = 'table' and name = ?2)",
-            [OURS, "_lite2pg_changelog"],
-            |row| row.get(0),
-        )
-        .map_err(Error::sqlite("look for triggers without a changelog"))?;
-    if is_stranded {
-        uninstall(source)?;
-    }
-    Ok(is_stranded)
-}
-
 /// Removes every trigger and table of ours; `sqlite_schema` is then as it was before.
 ///
 /// Returns how many objects went. A crash leaves all of it or none.
@@ -505,20 +469,19 @@ fn uninstall_in_one_transaction(conn: &mut Connection) -> Result<usize, Error> {
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(Error::sqlite(doing))?;
-    let gone = drop_ours(&transaction, doing)?;
+    let gone = drop_all(&transaction, doing)?;
     failpoint::hit(failpoint::UNINSTALL_BEFORE_COMMIT);
     transaction.commit().map_err(Error::sqlite(doing))?;
     Ok(gone)
 }
 
-/// Drops every trigger, table and view that bears our name, in the caller's transaction; returns
-/// how many.
-fn drop_ours(conn: &Connection, doing: &'static str) -> Result<usize, Error> {
+/// Drops whatever bears our name: triggers first, so that none is left without its changelog.
+fn drop_all(conn: &Connection, doing: &'static str) -> Result<usize, Error> {
     let ours: Vec<(String, String)> = conn
         .prepare(
             "select type, name from sqlite_schema
-              where type in ('trigger', 'table', 'view') and substr(name, 1, 9) = ?1
-              order by type = 'table', name",
+              where type in ('trigger', 'view', 'table') and substr(name, 1, 9) = ?1
+              order by type = 'table', type, name",
         )
         .and_then(|mut statement| {
             statement.query_map([OURS], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
@@ -529,6 +492,16 @@ fn drop_ours(conn: &Connection, doing: &'static str) -> Result<usize, Error> {
             .map_err(Error::sqlite(doing))?;
     }
     Ok(ours.len())
+}
+
+impl Source {
+    /// How many triggers of ours stand, and on how many tables.
+    pub fn triggers(&self) -> Result<(i64, i64), Error> {
+        let sql = "select count(*), count(distinct tbl_name) from sqlite_schema
+                    where type = 'trigger' and substr(name, 1, 9) = ?1";
+        let counts = self.conn.query_row(sql, [OURS], |row| Ok((row.get(0)?, row.get(1)?)));
+        counts.map_err(Error::sqlite("count the triggers"))
+    }
 }
 
 /// The triggers of one table, sorted by name.

@@ -8,9 +8,10 @@
 //! planned for. So the target equals the source at the applied position before and after.
 //!
 //! Everything else (another type, another key, columns that came and went at once and may have been
-//! renamed) begins the table again. A table that was dropped and made anew, or rebuilt as the
-//! migrations of many frameworks do, has lost its triggers, and with them its number: it does not
-//! get here.
+//! renamed) begins the table again.
+//!
+//! A table that was dropped and made anew, or rebuilt as the migrations of many frameworks do, has
+//! lost its triggers, and with them its number. It does not come here but to `rebuilt`.
 //!
 //! [`compare`] is pure.
 
@@ -18,8 +19,8 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::Error;
-use super::ddl::TableDdl;
-use super::expr::default;
+use super::ddl::{TableDdl, TargetColumn};
+use super::expr::{Refusal, default};
 use crate::grammar;
 use crate::mapping::Mapping;
 use crate::table::Ident;
@@ -35,7 +36,7 @@ pub enum Change {
     Again(&'static str),
 }
 
-/// One column that came or went.
+/// What is done to one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A column with its definition.
@@ -45,10 +46,33 @@ pub enum Step {
         /// Name, type, default and NOT NULL.
         definition: String,
     },
+    /// A column whose rows are compared afterwards: what most of them hold is a guess.
+    Guess {
+        /// Its name on the target.
+        column: String,
+        /// Name and type.
+        definition: String,
+        /// What the rows that are there get, as an expression; `None` for NULL.
+        value: Option<String>,
+        /// What rows to come get.
+        default: Option<String>,
+    },
     /// A column that is no more.
     Drop {
         /// Its name on the target.
         column: String,
+    },
+    /// A column that may hold NULL from now on.
+    Nullable {
+        /// Its name on the target.
+        column: String,
+    },
+    /// Another default for a column; rows that are there keep what they have.
+    Default {
+        /// Its name on the target.
+        column: String,
+        /// As an expression of PostgreSQL's; `None` for none.
+        to: Option<String>,
     },
 }
 
@@ -57,26 +81,54 @@ impl Step {
     pub fn sql(&self, table: &str) -> String {
         match self {
             Self::Add { definition, .. } => format!("alter table {table} add column {definition}"),
+            Self::Guess { column, definition, value, default } => {
+                let value = value.as_ref().map_or_else(String::new, |it| format!(" default {it}"));
+                let default = set_default(table, column, default.as_deref());
+                format!("alter table {table} add column {definition}{value}; {default}")
+            }
             Self::Drop { column } => {
                 format!("alter table {table} drop column {}", Ident::new(column))
             }
+            Self::Nullable { column } => {
+                format!("alter table {table} alter column {} drop not null", Ident::new(column))
+            }
+            Self::Default { column, to } => set_default(table, column, to.as_deref()),
         }
     }
 
     /// What it did, as a clause for people.
     pub fn in_words(&self) -> String {
         match self {
-            Self::Add { column, .. } => format!("column {column} added"),
+            Self::Add { column, .. } | Self::Guess { column, .. } => {
+                format!("column {column} added")
+            }
+            Self::Nullable { column } => format!("column {column} may be NULL"),
             Self::Drop { column } => format!("column {column} dropped"),
+            Self::Default { column, .. } => format!("column {column} has another default"),
         }
     }
+}
+
+fn set_default(table: &str, column: &str, to: Option<&str>) -> String {
+    let action = to.map_or_else(|| "drop default".to_owned(), |to| format!("set default {to}"));
+    format!("alter table {table} alter column {} {action}", Ident::new(column))
+}
+
+pub(super) const CHANGED: Change = Change::Again("its columns changed");
+
+pub(super) const RENAMED: Change = Change::Again("columns came and went at once, or were renamed");
+
+/// Whether rows travel by both shapes in the same way.
+pub fn is_alike(stored: &Value, wanted: &Value) -> bool {
+    stored["columns"] == wanted["columns"]
+        && stored["key"] == wanted["key"]
+        && declared(stored) == declared(wanted)
 }
 
 /// Holds the shape that a table was made with against the one it is to have, both as
 /// [`build::shape`](super::build::shape) writes them.
 pub fn compare(stored: &Value, wanted: &Value, mapping: &Mapping, made: &TableDdl) -> Change {
-    const CHANGED: Change = Change::Again("its columns changed");
-    if stored == wanted {
+    if is_alike(stored, wanted) {
         return Change::None;
     }
     if stored["key"] != wanted["key"] {
@@ -86,9 +138,9 @@ pub fn compare(stored: &Value, wanted: &Value, mapping: &Mapping, made: &TableDd
     let added: Vec<&str> = names_missing(&after, &before);
     let dropped: Vec<&str> = names_missing(&before, &after);
     if !added.is_empty() && !dropped.is_empty() {
-        return Change::Again("columns came and went at once, or were renamed");
+        return RENAMED;
     }
-    let kept = |(name, _): &&(&str, &Value)| !added.contains(name) && !dropped.contains(name);
+    let kept = |(name, _): &&(&str, Declared<'_>)| !added.contains(name) && !dropped.contains(name);
     let is_kept_as_it_was = before.iter().filter(kept).eq(after.iter().filter(kept));
     if !is_kept_as_it_was || !travels_as_before(stored, wanted, &added, &dropped) {
         return CHANGED;
@@ -106,19 +158,28 @@ pub fn compare(stored: &Value, wanted: &Value, mapping: &Mapping, made: &TableDd
     if steps.is_empty() { CHANGED } else { Change::Alter(steps) }
 }
 
+/// What is declared of a column, but for its default and its expression.
+type Declared<'a> = &'a [Value];
+
 /// The declared columns of a shape by name.
-fn declared(shape: &Value) -> Vec<(&str, &Value)> {
+fn declared(shape: &Value) -> Vec<(&str, Declared<'_>)> {
+    const WIDTH: usize = 4;
     let columns = shape["declared"].as_array().into_iter().flatten();
-    columns.filter_map(|column| Some((column[0].as_str()?, column))).collect()
+    columns
+        .filter_map(|column| Some((column[0].as_str()?, column.as_array()?.get(..WIDTH)?)))
+        .collect()
 }
 
-fn names_missing<'a>(all: &[(&'a str, &Value)], from: &[(&str, &Value)]) -> Vec<&'a str> {
+fn names_missing<'a>(
+    all: &[(&'a str, Declared<'_>)],
+    from: &[(&str, Declared<'_>)],
+) -> Vec<&'a str> {
     let is_missing = |name: &&str| from.iter().all(|(other, _)| other != name);
     all.iter().map(|(name, _)| *name).filter(is_missing).collect()
 }
 
 /// The columns of a shape that travel, by their name on the source; the hidden rowid has none.
-fn travelling(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
+pub(super) fn travelling(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let columns = shape["columns"].as_array().into_iter().flatten();
     columns.map(|column| (column["from"].as_str().unwrap_or_default(), column))
 }
@@ -139,17 +200,21 @@ fn add(name: &str, mapping: &Mapping, made: &TableDdl) -> Option<Step> {
     if column.generated.is_some() || target.computed {
         return None;
     }
-    let default = match &column.default {
-        None => None,
-        Some(text) => {
-            let translate = || default::translate(text, column.affinity, &target.pg);
-            grammar::on_deep_stack(translate).ok()?
-        }
-    };
+    let default = default_of(mapping, target).ok()?;
     if default.is_none() && column.not_null {
         return None;
     }
     Some(Step::Add { column: target.name.clone(), definition: target.definition.clone() })
+}
+
+/// The default of a column as an expression of PostgreSQL's.
+pub(super) fn default_of(
+    mapping: &Mapping,
+    target: &TargetColumn,
+) -> Result<Option<String>, Refusal> {
+    let column = &mapping.table.columns[target.source];
+    let Some(text) = &column.default else { return Ok(None) };
+    grammar::on_deep_stack(|| default::translate(text, column.affinity, &target.pg))
 }
 
 /// The views and the like of other people that a step would take with it. Ours are gone by then if
@@ -163,7 +228,7 @@ pub async fn in_the_way(
         .iter()
         .filter_map(|step| match step {
             Step::Drop { column } => Some(column.as_str()),
-            Step::Add { .. } => None,
+            _ => None,
         })
         .collect();
     let rows = client

@@ -29,7 +29,8 @@ use postgres_types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::{Error, build, trail};
+use super::unseen::{self, Dirty};
+use super::{Error, archive, build, trail};
 use crate::batch::{
     Batch, Image, KeyImage, Quarantined, Row, TableBatch, fields, key_json, sort_key,
 };
@@ -110,6 +111,8 @@ pub struct Applier {
     careful: HashSet<TableId>,
     /// A row that cannot be held is an error; it does not go to quarantine.
     halts: bool,
+    /// Tables whose writes went unseen: what is there is archived before it changes.
+    dirty: HashMap<TableId, Dirty>,
 }
 
 /// A transaction that spans several batches.
@@ -263,6 +266,7 @@ impl Applier {
             .await
             .map_err(Error::query("prepare to write the trail"))?;
         let quarantined = super::ledger::tables_in_quarantine(&client).await?;
+        let dirty = unseen::dirty(&client).await?;
         Ok(Self {
             client,
             schema: Ident::new(target_schema),
@@ -277,7 +281,29 @@ impl Applier {
             aside: Aside::default(),
             careful: HashSet::new(),
             halts,
+            dirty: dirty.into_iter().map(|dirty| (dirty.id, dirty)).collect(),
         })
+    }
+
+    /// The tables whose writes went unseen and that are not proven yet.
+    pub fn dirty(&self) -> impl Iterator<Item = &Dirty> {
+        self.dirty.values()
+    }
+
+    /// These tables are no more.
+    pub fn forget(&mut self, tables: impl Iterator<Item = TableId>) {
+        for table in tables {
+            self.dirty.remove(&table);
+        }
+    }
+
+    /// A dirty table is proven: notes it, and says again that the target is consistent if it is.
+    /// No transaction may be open.
+    pub async fn note_proven(&mut self, table: TableId) -> Result<(), Error> {
+        assert!(self.open.is_none(), "a transaction is open");
+        unseen::note_proven(&self.client, self.epoch, table).await?;
+        self.dirty.remove(&table);
+        Ok(())
     }
 
     /// The connection, for work between batches.
@@ -323,7 +349,8 @@ impl Applier {
             && batch.bytes <= PIPELINED_BYTES_MAX
             && self.quarantined.is_empty()
             && work.iter().all(|item| {
-                item.appended.is_empty()
+                !self.dirty.contains_key(&item.mapping.id)
+                    && item.appended.is_empty()
                     && item.refused.is_empty()
                     && (item.present.is_empty() || !item.mapping.needs_stage())
             });
@@ -420,7 +447,7 @@ impl Applier {
             Box::new(through.position.0),
             Box::new(through.token),
             Box::new(read_through.0),
-            Box::new(read_through <= through.position),
+            Box::new(read_through <= through.position && self.dirty.is_empty()),
             Box::new(newest_ms),
         ]
     }
@@ -521,6 +548,11 @@ impl Applier {
                 group.owed.remove(&(item.mapping.id, key.clone()));
             }
         }
+        if let Some(dirty) = self.dirty.get(&item.mapping.id) {
+            let written = item.present.iter().map(|(key, _)| *key);
+            let touched: Vec<&KeyImage> = item.absent.iter().copied().chain(written).collect();
+            self.archive(item.mapping, dirty, &touched).await?;
+        }
         if self.careful.contains(&item.mapping.id) {
             return self.row_by_row(item, position).await;
         }
@@ -609,12 +641,21 @@ impl Applier {
         .await?;
         let copy = format!("copy {stage} ({columns}) from stdin (format binary)");
         self.copy_in(&copy, mapping, written().map(|(_, image)| *image)).await?;
-        for sql in self.displacing(mapping, &target, &stage).await? {
-            let removed = self
-                .client
-                .query(&sql, &[])
-                .await
-                .map_err(Error::query("make room on a unique index"))?;
+        for (find, remove) in self.displacing(mapping, &target, &stage).await? {
+            let doing = "make room on a unique index";
+            let dirty = self.dirty.get(&mapping.id);
+            if let Some(dirty) = dirty {
+                let found = self.client.query(&find, &[]).await.map_err(Error::query(doing))?;
+                let found: Vec<KeyImage> = found.iter().map(|row| raw_key(row, 0)).collect();
+                self.archive(mapping, dirty, &found.iter().collect::<Vec<_>>()).await?;
+            }
+            let removed = self.client.query(&remove, &[]).await.map_err(Error::query(doing))?;
+            // A row that nobody saw go will not be touched, and the comparison to come finds what
+            // is missing. After that it is as ever: a target that is really stricter than the
+            // source would have two rows take turns.
+            if dirty.is_some_and(|dirty| !dirty.is_compared()) {
+                continue;
+            }
             let group = self.open.as_mut().expect("displacing happens inside a group");
             for row in removed {
                 group.owed.insert((mapping.id, raw_key(&row, 0)));
@@ -630,13 +671,27 @@ impl Applier {
         self.note_quarantine(item, position).await
     }
 
-    /// One statement per unique index: deletes the rows of other keys that collide with the stage.
+    /// Archives rows of a dirty table that are about to change.
+    async fn archive(
+        &self,
+        mapping: &Mapping,
+        dirty: &Dirty,
+        keys: &[&KeyImage],
+    ) -> Result<(), Error> {
+        let target = self.qualified(mapping);
+        archive::keep(&self.client, &target, mapping, dirty.incident, keys).await?;
+        failpoint::hit(failpoint::UNSEEN_ARCHIVED);
+        Ok(())
+    }
+
+    /// Two statements per unique index, for the rows of other keys that collide with the stage: one
+    /// names them, one deletes and names them.
     async fn displacing(
         &self,
         mapping: &Mapping,
         target: &str,
         stage: &str,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Vec<(String, String)>, Error> {
         let indexes = self
             .client
             .query(
@@ -671,16 +726,18 @@ impl Applier {
                     .iter()
                     .map(|column| format!("old.{column} is distinct from new.{column}"))
                     .collect();
-                format!(
-                    "delete from {target} where ctid in (
+                let those = format!(
+                    "from {target} where ctid in (
                        select old.lite2pg_ctid
                          from (select ctid as lite2pg_ctid, {key_list}, {named}
                                  from {target}{condition}) old
                          join (select {key_list}, {named} from {stage}{condition}) new on {}
-                        where {}) returning {key_list}",
+                        where {})",
                     equal.join(" and "),
                     other.join(" or "),
-                )
+                );
+                let find = format!("select {key_list} {those}");
+                (find, format!("delete {those} returning {key_list}"))
             })
             .collect())
     }
@@ -1063,7 +1120,7 @@ fn delete_sql(mapping: &Mapping, target: &str) -> String {
         let pg = mapping.columns[*column].pg.wire().0;
         return format!("delete from {target} where {name} = any($1::{pg}[])");
     }
-    let Named { list, condition, .. } = named_rows(mapping);
+    let Named { list, condition, .. } = named_rows(mapping, None);
     format!("delete from {target} t using {list} where {condition}")
 }
 
@@ -1077,9 +1134,11 @@ pub(super) struct Named {
     pub names: Vec<String>,
 }
 
-/// For statements whose parameters are [`key_arrays`].
-pub(super) fn named_rows(mapping: &Mapping) -> Named {
+/// For statements whose parameters are [`key_arrays`]; `text` is the name of a column of texts, one
+/// for each row, whose array is the last parameter.
+pub(super) fn named_rows(mapping: &Mapping, text: Option<&str>) -> Named {
     let types = mapping.key.iter().map(|column| mapping.columns[*column].pg.wire().0);
+    let types = types.chain(text.map(|_| "text"));
     let arrays: Vec<String> =
         types.enumerate().map(|(number, pg)| format!("${}::{pg}[]", number + 1)).collect();
     let names: Vec<String> = (0..mapping.key.len()).map(|number| format!("k{number}")).collect();
@@ -1089,8 +1148,9 @@ pub(super) fn named_rows(mapping: &Mapping) -> Named {
         .zip(&names)
         .map(|(column, name)| format!("t.{column} = named.{name}"))
         .collect();
+    let columns: Vec<&str> = names.iter().map(String::as_str).chain(text).collect();
     Named {
-        list: format!("unnest({}) as named ({})", arrays.join(", "), names.join(", ")),
+        list: format!("unnest({}) as named ({})", arrays.join(", "), columns.join(", ")),
         condition: equal.join(" and "),
         names: names.iter().map(|name| format!("named.{name}")).collect(),
     }
@@ -1126,6 +1186,11 @@ pub(super) fn key_arrays(mapping: &Mapping, keys: &[&KeyImage]) -> Vec<Raw> {
 fn row_arrays<'a>(mapping: &Mapping, images: impl Iterator<Item = &'a [u8]>) -> Vec<Raw> {
     let types: Vec<u32> = mapping.columns.iter().map(|column| column.pg.wire().1).collect();
     arrays(&types, images)
+}
+
+/// One field as an array of one element.
+pub(super) fn raw_array(pg: &ColumnType, field: &[u8]) -> Raw {
+    arrays(&[pg.wire().1], std::iter::once(field)).remove(0)
 }
 
 /// Turns rows of fields into columns of fields. An array's elements have the very form that the

@@ -7,7 +7,7 @@
 //!
 //! The file is long because making, building and dropping share that one list of objects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -15,8 +15,9 @@ use tokio_postgres::error::SqlState;
 
 use super::alter::Step;
 use super::ddl::{Ddl, NamedSql, Note, TableDdl};
+use super::unseen::{self, Marked};
 use super::{Error, adopted, ledger};
-use crate::change::{Anchor, Lineage};
+use crate::change::{Anchor, Lineage, Position};
 use crate::failpoint;
 use crate::mapping::{From, Mapping};
 use crate::table::{Ident, Literal, Table};
@@ -191,10 +192,16 @@ pub(super) async fn ensure_schema(client: &Client, name: &str) -> Result<(), Err
 pub struct Work<'a> {
     /// Filled from the beginning.
     pub wanted: Vec<Wanted<'a>>,
+    /// Written unseen, perhaps: they keep their rows and are proven later. With the position up to
+    /// which they were in step.
+    pub marked: (Vec<Marked>, Position),
     /// Altered in place.
     pub altered: Vec<Altered<'a>>,
     /// Gone from the source.
     pub gone: Vec<&'a ledger::KnownTable>,
+    /// More of them, which go later ([`drop_gone_tables`]). Until then they are dirty: the target
+    /// holds rows that the source does not have.
+    pub later: Vec<&'a ledger::KnownTable>,
     /// The plan of what lite2pg makes.
     pub ddl: &'a Ddl,
     /// The first position, where there is none yet.
@@ -226,7 +233,7 @@ pub async fn create_tables(
 async fn create_in_transaction(
     client: &Client,
     target_schema: &str,
-    Work { wanted, altered, gone, ddl, first }: &Work<'_>,
+    Work { wanted, marked, altered, gone, later, ddl, first }: &Work<'_>,
     is_replica: bool,
 ) -> Result<(), Error> {
     let doing = "create the target tables";
@@ -235,14 +242,16 @@ async fn create_in_transaction(
     for table in gone {
         drop_gone(client, target_schema, table).await?;
     }
+    for known in wanted.iter().filter_map(|table| table.again) {
+        forget(client, target_schema, known).await?;
+    }
+    // Numbers that others were known by are free now.
+    unseen::mark(client, &marked.0, marked.1).await?;
     for table in altered {
         alter_in_place(client, target_schema, table).await?;
     }
     for table in wanted {
         let mapping = table.mapping;
-        if let Some(known) = table.again {
-            forget(client, target_schema, known).await?;
-        }
         match table.how {
             How::Make(ddl) => {
                 client.batch_execute(&ddl.create).await.map_err(Error::query(doing))?;
@@ -277,6 +286,7 @@ async fn create_in_transaction(
             .map_err(Error::query(doing))?;
     }
     note_down(client, &ddl.notes).await?;
+    unseen::mark_gone(client, later).await?;
     match first {
         Some((lineage, anchor)) => ledger::begin_at(client, target_schema, lineage, *anchor).await,
         None if wanted.is_empty() => Ok(()),
@@ -408,6 +418,61 @@ async fn try_drop(client: &Client, sql: &str, name: &str) -> Result<bool, Error>
     };
     client.batch_execute(end).await.map_err(Error::query(doing))?;
     Ok(dropped.is_ok())
+}
+
+/// Whether the target of a table that is gone has to go before the plan is carried out, because a
+/// name of its is wanted for something else.
+pub async fn is_in_the_way(
+    client: &Client,
+    target_schema: &str,
+    known: &ledger::KnownTable,
+    ddl: &Ddl,
+) -> Result<bool, Error> {
+    let target = format!("{}.{}", Ident::new(target_schema), Ident::new(&known.target));
+    let names = client
+        .query(
+            "select c.relname::text from pg_class c
+              where c.oid = to_regclass($1)
+                 or c.oid in (select indexrelid from pg_index where indrelid = to_regclass($1))
+                 or c.oid in (select objid from pg_depend
+                               where refobjid = to_regclass($1) and deptype in ('a', 'i')
+                                 and classid = 'pg_class'::regclass)",
+            &[&target],
+        )
+        .await
+        .map_err(Error::query("look at a table that is gone from the source"))?;
+    let mut wanted: HashSet<&str> = planned(ddl).map(|(_, one)| one.name.as_str()).collect();
+    for table in &ddl.tables {
+        wanted.extend([table.name.as_str(), table.key.name.as_str()]);
+        wanted.extend(table.identity.as_ref().map(|identity| identity.sequence.as_str()));
+    }
+    Ok(names.iter().any(|row| wanted.contains(row.get::<_, &str>(0))))
+}
+
+/// Drops the targets of tables that the source does not have any more, in one transaction.
+///
+/// For later: a migration that makes a table anew has it missing for a moment, and readers of the
+/// target should not.
+pub async fn drop_gone_tables(
+    client: &Client,
+    target_schema: &str,
+    gone: &[ledger::KnownTable],
+) -> Result<(), Error> {
+    let doing = "drop what the source does not have any more";
+    if gone.is_empty() {
+        return Ok(());
+    }
+    client.batch_execute("begin").await.map_err(Error::query(doing))?;
+    let mut dropped = Ok(());
+    for known in gone {
+        dropped = drop_gone(client, target_schema, known).await;
+        if dropped.is_err() {
+            break;
+        }
+    }
+    let end = if dropped.is_ok() { "commit" } else { "rollback" };
+    client.batch_execute(end).await.map_err(Error::query(doing))?;
+    dropped
 }
 
 /// Drops the target of a table that the source does not have any more.
@@ -810,8 +875,8 @@ pub fn is_outgrown(shape: &serde_json::Value) -> bool {
 }
 
 /// What a stored table must still look like for its target to be kept: the columns that travel,
-/// with the type, form and policies of those that were given one, the declared type of every
-/// column, the key.
+/// with the type, form and policies of those that were given one; of every column its declared
+/// type, default and expression; the key.
 pub fn shape(mapping: &Mapping) -> serde_json::Value {
     let name = |index: usize| mapping.table.columns[index].name.as_str();
     let columns: Vec<serde_json::Value> = mapping
@@ -840,12 +905,17 @@ pub fn shape(mapping: &Mapping) -> serde_json::Value {
         .columns
         .iter()
         .map(|column| {
-            let is_generated = column.generated.is_some();
-            serde_json::json!([column.name, column.declared, column.not_null, is_generated])
+            let (is_generated, is_strict) = (column.generated.is_some(), column.not_null);
+            let expr = column.generated.as_ref().and_then(|generated| generated.expr.as_ref());
+            let extra = serde_json::json!({ "default": column.default, "expr": expr });
+            serde_json::json!([column.name, column.declared, is_strict, is_generated, extra])
         })
         .collect();
     let key: Vec<&str> = mapping.table.key_columns().into_iter().map(name).collect();
-    serde_json::json!({ "columns": columns, "declared": declared, "key": key })
+    let is_primary = mapping.table.key_columns() == mapping.table.primary_key;
+    serde_json::json!({
+        "columns": columns, "declared": declared, "key": key, "primary": is_primary
+    })
 }
 
 /// Asks PostgreSQL to fire no ordinary triggers in this session, foreign keys' included. Returns

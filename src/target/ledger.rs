@@ -128,7 +128,7 @@ pub struct KnownTable {
     pub name: String,
     /// Its name in the target schema.
     pub target: String,
-    /// `copying`, `copied`, `streaming` or `stopped`.
+    /// `copying`, `copied`, `streaming`, `dirty` or `stopped`.
     pub state: String,
     /// The columns that travel.
     pub columns: Value,
@@ -142,6 +142,16 @@ impl KnownTable {
     /// It is not replicated until something has been done about it.
     pub fn is_stopped(&self) -> bool {
         self.state == STOPPED
+    }
+
+    /// Writes to it may have gone unseen.
+    pub fn is_dirty(&self) -> bool {
+        self.state == super::unseen::DIRTY
+    }
+
+    /// Its rows have not all arrived yet.
+    pub fn is_copying(&self) -> bool {
+        self.state == "copying"
     }
 }
 
@@ -425,12 +435,29 @@ pub async fn enter(
             "update lite2pg.position
                 set phase = $2, read_through = greatest(read_through, $3),
                     consistent = $2 <> 'copying' and greatest(read_through, $3) <= applied
+                             and not exists (select from lite2pg.tables where state = 'dirty')
               where id = 1 and epoch = $1",
             &[&epoch, &phase.as_str(), &read_through],
         )
         .await
         .map_err(Error::query("move the phase"))?;
     if moved == 1 { Ok(()) } else { Err(lost_claim(client, epoch).await?) }
+}
+
+/// Says whether the tables equal one state of the source, as far as the ledger knows.
+pub async fn note_consistency(client: &Client, epoch: i64) -> Result<(), Error> {
+    client
+        .execute(
+            "update lite2pg.position p set consistent = now.consistent
+               from (select phase <> 'copying' and read_through <= applied and not exists
+                            (select from lite2pg.tables where state = 'dirty') as consistent
+                       from lite2pg.position where id = 1) now
+              where p.id = 1 and p.epoch = $1 and p.consistent <> now.consistent",
+            &[&epoch],
+        )
+        .await
+        .map(drop)
+        .map_err(Error::query("note whether the target is consistent"))
 }
 
 /// Why this run's epoch does not stand in the position row.

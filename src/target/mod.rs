@@ -29,8 +29,10 @@ pub mod ledger;
 pub mod parity;
 pub mod private;
 pub mod proof;
+pub mod rebuilt;
 pub mod tls;
 pub mod trail;
+pub mod unseen;
 pub mod verifications;
 mod view;
 

@@ -297,6 +297,11 @@ impl PrivateCluster {
         state_dir.join(DATA).is_dir()
     }
 
+    /// Whether there is a cluster under `state_dir` whose server runs. Makes nothing.
+    pub fn is_running(state_dir: &Path) -> bool {
+        Home { state: state_dir.to_path_buf() }.is_running()
+    }
+
     /// Makes the private cluster under `state_dir` answer, whatever state it was left in.
     ///
     /// Creates what is missing (the directory, the cluster, the database [`ROLE`]), adopts a

@@ -220,7 +220,7 @@ impl Finder {
         target_schema: &str,
         mapping: &Mapping,
     ) -> Result<Self, Error> {
-        let Named { list, condition, names } = named_rows(mapping);
+        let Named { list, condition, names } = named_rows(mapping, None);
         let columns = mapping.columns.iter();
         let columns: Vec<String> =
             columns.map(|column| format!("t.{}", Ident::new(&column.target))).collect();

@@ -29,6 +29,7 @@ pub mod still;
 mod stretches;
 mod sum;
 mod touched;
+pub(crate) mod unseen;
 pub mod verdict;
 mod walk;
 
@@ -210,6 +211,8 @@ struct Sides {
     number: i64,
     /// Set where neither side moves and their positions do not compare.
     still: Option<still::Sink>,
+    /// What differs is put right, too.
+    repairs: Option<unseen::Repairs>,
 }
 
 impl Sides {
@@ -360,6 +363,7 @@ async fn both_sides(
         rows_read: AtomicU64::new(0),
         number,
         still: None,
+        repairs: None,
     };
     Ok((sides, stored, left_out))
 }

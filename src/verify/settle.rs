@@ -76,6 +76,16 @@ impl Findings {
             let finder = self.finder(sides, table).await?;
             let findings = round(sides, table, finder, &rest[..rest.len().min(KEYS_MAX)]).await?;
             let (settled, after) = rest.split_at(findings.len());
+            let kind = |finding: &Finding| match finding {
+                Finding::Drift(drift, _) => Some(drift.kind),
+                Finding::Equal | Finding::Quarantined | Finding::InFlight => None,
+            };
+            let differing = settled.iter().zip(&findings);
+            let differing = differing.filter(|(_, finding)| kind(finding).is_some());
+            let differing: Vec<Key> = differing.map(|(key, _)| key.clone()).collect();
+            let is_extra = |finding: &&Finding| kind(finding) == Some(DriftKind::Extra);
+            let extra = findings.iter().filter(is_extra).count() as u64;
+            sides.put_right(table, differing, extra).await?;
             for (key, finding) in settled.iter().zip(findings) {
                 if matches!(finding, Finding::InFlight | Finding::Drift(..)) {
                     unsettled.push(key.clone());
@@ -182,7 +192,7 @@ async fn round(
 
     let touched = match &sides.still {
         Some(_) => Some(HashSet::new()),
-        None => touched_between(sides, mapping, read.read_at, found.standing).await?,
+        None => touched_between(sides, table, read.read_at, found.standing).await?,
     };
     let on_target = |row: &Read| row.image.as_ref().and_then(|image| on_target.get(image).copied());
     let missing = rows.iter().filter(|row| row.values.is_some() && on_target(row).is_none());
@@ -210,14 +220,15 @@ async fn round(
 /// The names of the rows that may have changed between the two readings; `None` if nobody can tell.
 async fn touched_between(
     sides: &Sides,
-    mapping: &Mapping,
+    table: usize,
     read_at: Position,
     standing: Standing,
 ) -> Result<Option<HashSet<String>>, Error> {
     let (applied, read_through) = (standing.applied.position, standing.read_through);
     let (after, up_to) = (read_at.min(applied), read_at.max(read_through));
-    let (id, width) = (mapping.id, mapping.key.len());
-    let touched = sides.source.run(move |source| source.touched(id, width, after, up_to)).await?;
+    let plan = sides.plan.clone();
+    let touched =
+        sides.source.run(move |source| source.touched(&plan, table, after, up_to)).await?;
     Ok(touched.map(|keys| keys.iter().map(|key| name_of(key)).collect()))
 }
 

@@ -68,6 +68,7 @@ pub async fn compare(
         begun: Instant::now(),
         rows_read: AtomicU64::new(0),
         number: 0,
+        repairs: None,
         still: Some(Sink(Mutex::new(see))),
     };
     let mut tables = Vec::new();

@@ -74,6 +74,19 @@ const PRUNE: &[&str] =
 /// Passed when the source's columns have changed; tests/it/alter.rs dies there.
 const ALTER: &[&str] = &[failpoint::TARGET_TABLE_ALTERED];
 
+/// Passed when writes went unseen; tests/it/health.rs dies there.
+const UNSEEN: &[&str] = &[
+    failpoint::UNSEEN_MARKED,
+    failpoint::UNSEEN_TOUCHED,
+    failpoint::UNSEEN_ARCHIVED,
+    failpoint::UNSEEN_COMPARED,
+    failpoint::UNSEEN_PROVEN,
+    failpoint::UNSEEN_BEFORE_COMMIT,
+];
+
+/// Passed when the changelog is gone; tests/it/stranded.rs dies there.
+const FREE: &[&str] = &[failpoint::FREE_BEFORE_COMMIT];
+
 /// Passed by `uninstall`.
 const UNINSTALL: &[&str] = &[failpoint::UNINSTALL_BEFORE_COMMIT];
 
@@ -272,7 +285,8 @@ fn every_failpoint_belongs_to_a_test() {
         failpoint::GUARD_FILE_COMMITTED,
         failpoint::GUARD_FINISHED,
     ];
-    let mut here: Vec<&str> = [PREPARE, COPY, REPLAY, PRUNE, ALTER, UNINSTALL, elsewhere].concat();
+    let mut here: Vec<&str> =
+        [PREPARE, COPY, REPLAY, PRUNE, ALTER, UNSEEN, FREE, UNINSTALL, elsewhere].concat();
     let mut all = failpoint::ALL.to_vec();
     here.sort_unstable();
     all.sort_unstable();

@@ -449,6 +449,9 @@ fn a_changelog_that_is_lost_is_begun_anew_by_accepting_the_file() {
         "delete from _lite2pg_changelog",
         "drop table _lite2pg_meta",
         "drop table _lite2pg_changelog; drop table _lite2pg_meta; drop table _lite2pg_tables",
+        "alter table _lite2pg_changelog rename column token to mark",
+        "alter table _lite2pg_meta rename column source_id to id_of_source",
+        "drop table _lite2pg_changelog; create view _lite2pg_changelog as select 1 as seq",
     ] {
         let event = Event::after(LOST);
         let connection = Connection::open(event.pair.file()).expect("open the file");

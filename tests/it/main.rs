@@ -35,6 +35,7 @@ mod checksum;
 mod corpus;
 mod elsewhere;
 mod guard;
+mod health;
 mod lineage;
 mod overrides;
 mod parity;
@@ -43,6 +44,7 @@ mod report;
 mod restless;
 mod roles;
 mod soup;
+mod stranded;
 mod verify;
 
 mod harm;

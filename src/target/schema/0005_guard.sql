@@ -60,6 +60,16 @@ alter table lite2pg.tables drop constraint tables_state_check;
 alter table lite2pg.tables add constraint tables_state_check
     check (state in ('copying', 'copied', 'streaming', 'stopped', 'dirty'));
 
+alter table lite2pg.tables
+    -- Of a dirty table: the incident that says so, how many rows were found to differ so far, and
+    -- how many of those the source does not have.
+    add column incident bigint references lite2pg.incidents,
+    add column unseen bigint not null default 0,
+    add column unseen_extra bigint not null default 0;
+
+-- A row is archived once for each incident. Its key may be longer than an index entry can be.
+create index archive_key on lite2pg.archive (incident, md5(key::text));
+
 insert into lite2pg.format values (5);
 
 -- When those who wanted to be told of it were told.
