@@ -225,7 +225,7 @@ fn another_source_is_refused_and_stays_as_it_was() {
     sidecar.terminate().expect_code(0);
     for schema in ["public", "elsewhere"] {
         let ended = run_other(schema).expect_code(4);
-        ended.expect_error(&["lineage stop", "feed a new, empty target from it"]);
+        ended.expect_error(&["lineage stop", "lite2pg guard"]);
     }
     assert_eq!(schema(), before, "something was put into the source that was refused");
     assert_equal(&scene.file, scene.url(), "public");
