@@ -4,7 +4,7 @@
 //! decided row by row is still true when it is done. PostgreSQL is asked meanwhile, which is never
 //! done otherwise while a lock is held; here it is the operator's choice, and the alternative is
 //! worse. The order of the steps and what a crash leaves is told at
-//! [`decisions`](crate::target::decisions).
+//! [`decisions`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
